@@ -1,0 +1,61 @@
+"""Payloads and values as bytes: one letter for the form, then the data. The master passes them on unopened."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import traceback
+from typing import Any
+
+from taskyard.errors import RemoteTraceback, TaskFailed
+
+JSON, PICKLE = b"j", b"p"
+
+
+def encode(value: Any) -> bytes:
+    """Any value that pickle takes, as bytes. Raises what pickle raises."""
+    return PICKLE + pickle.dumps(value, protocol=5)
+
+
+def encode_json(value: Any) -> bytes:
+    """A value as JSON, for programs in other languages. Raises TypeError for what JSON can't hold."""
+    return JSON + json.dumps(value, separators=(",", ":")).encode()
+
+
+def decode(data: bytes) -> Any:
+    """What `encode` or `encode_json` was given. Raises ValueError for an unknown form, else what pickle or json raise.
+
+    Unpickling runs code that the sender chose: only holders of the cluster's key can send.
+    """
+    form = data[:1]
+    if form == PICKLE:
+        return pickle.loads(memoryview(data)[1:])
+    if form == JSON:
+        return json.loads(data[1:])
+    raise ValueError(f"unknown payload form {form!r}")
+
+
+def encode_error(error: BaseException) -> bytes:
+    """What a task raised, with its traceback's text; what can't be pickled travels as `TaskFailed` with the same text."""
+    text = "".join(traceback.format_exception(error))
+    try:
+        pickled = pickle.dumps(error, protocol=5)
+        pickle.loads(pickled)
+    except Exception:
+        pickled = pickle.dumps(TaskFailed(f"{type(error).__name__}: {error}"), protocol=5)
+    return encode((pickled, text))
+
+
+def decode_error(value: bytes, cause: str) -> BaseException:
+    """The exception of a failed result, its remote traceback as ``__cause__``; `TaskFailed` where the task raised none."""
+    if not value:
+        return TaskFailed(cause)
+    try:
+        pickled, text = decode(value)
+        error = pickle.loads(pickled)
+    except Exception as problem:
+        return TaskFailed(f"{cause} (its exception can't be read here: {problem})")
+    if not isinstance(error, BaseException):
+        return TaskFailed(cause)
+    error.__cause__ = RemoteTraceback(text)
+    return error

@@ -1,0 +1,61 @@
+"""The queue's contract: the verbs that every engine has. docs/contract.md tells each one's possible outcomes.
+
+Everything is in batches, since a round trip costs more than a short task. Ids are made by the caller, so that a call
+whose reply was lost can be repeated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from taskyard.model import Found, Lease, Outcome, Result, Task, WorkerInfo
+
+
+class Queue(Protocol):
+    """What clients and workers may ask of a queue. Every verb may raise `taskyard.errors.TaskyardError`."""
+
+    def submit(self, tasks: Sequence[Task]) -> int:
+        """Take tasks; on return they are durable. Returns how many were new (an id already known is not taken again).
+
+        Raises `QueueFull`, `StoreFull` (nothing was taken), `PayloadTooLarge`, `BadRequest`.
+        """
+
+    def lease(self, session: str, limit: int, wait: float, names: Sequence[str] | None = None) -> list[Lease]:
+        """Lend up to ``limit`` ready tasks to ``session``, by priority then age; wait at most ``wait`` seconds for the first.
+
+        ``names``: only tasks of these names; None means any.
+        """
+
+    def settle(self, session: str, outcomes: Sequence[Outcome]) -> int:
+        """Take outcomes; on return they are durable. Returns how many counted (a lost lease's failure does not).
+
+        Raises `StoreFull` (nothing was taken: keep the outcomes and settle them again), `PayloadTooLarge`.
+        """
+
+    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
+        """Keep all leases of ``session`` for another lease time. Returns ids of its tasks to stop: cancelled meanwhile."""
+
+    def leave(self, session: str) -> int:
+        """End a session; what it still holds is given back and no attempt is counted. Returns how many were held."""
+
+    def results(self, job: str, after: int, limit: int, wait: float) -> list[Result]:
+        """Results of a job behind the cursor ``after`` (0: from the first), at most ``limit``; waits at most ``wait`` s for one."""
+
+    def cancel(self, ids: Sequence[str]) -> int:
+        """Cancel open tasks. Returns how many were open."""
+
+    def find(self, state: str, job: str | None, limit: int, after: int) -> list[Found]:
+        """Tasks in a state, oldest first, skipping ``after``."""
+
+    def retry(self, ids: Sequence[str]) -> int:
+        """Move failed tasks back to ready with their attempts forgotten. Returns how many."""
+
+    def forget(self, job: str) -> int:
+        """Delete the ended tasks of a job. Returns how many."""
+
+    def stats(self) -> dict[str, Any]:
+        """Counts by state, totals since the store was made, the bound, sessions, and the file's size."""
+
+    def workers(self) -> list[WorkerInfo]:
+        """Sessions that are alive."""

@@ -1,0 +1,1 @@
+"""The queue's server side: store (SQLite), engine (semantics), committer (one commit for many), server (the port)."""

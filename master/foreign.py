@@ -1,0 +1,95 @@
+"""Programs written against plain ``BaseManager``: the tutorial's two queues as they expect them.
+
+Such a program shows no more of itself than its connection. An item that it took counts as dealt with once the same
+connection asks for something again (a worker's ``put`` of the result does); when the connection dies before, the item
+goes back. Whoever reads the result queue is its end: there an item is dealt with once it was sent.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from master.committer import ITEM, Committer
+from taskyard import wire
+from taskyard.errors import QueueFull
+
+TYPES = {"get_task_queue": "task", "get_result_queue": "result"}
+EXPOSED = ("put", "get", "qsize", "empty", "full", "put_nowait", "get_nowait")
+FOREVER = 10 * 365 * 86400.0
+FULL_PAUSE = 0.2
+"""Seconds between tries to put into a full queue."""
+
+
+def reply(committer: Committer, conn: wire.PlainConnection, ident: Any, method: Any, args: Any, kwds: Any) -> None:
+    """Do one request of a foreign program and send the answer; raises OSError or EOFError when its connection is dead."""
+    took = False
+    try:
+        if ident not in TYPES.values() or method not in EXPOSED:
+            raise AttributeError(f"there is no {method!r} of {ident!r} here")
+        value = getattr(_Queue(committer, conn, ident), method)(*args, **kwds)
+        took = method.startswith("get")
+    except Exception as error:
+        conn.send(("#ERROR", _plain_error(error)))
+        return
+    if took and conn.peer_is_gone():
+        raise EOFError  # closing the connection gives the item back
+    conn.send(("#RETURN", value))
+    if took and ident == "result":
+        committer.tell(partial(committer.engine.items.done_with, conn))
+
+
+def _plain_error(error: Exception) -> Exception:
+    # The other side may not have taskyard installed.
+    return (
+        error if type(error).__module__ in ("builtins", "queue", "_queue") else RuntimeError(f"{type(error).__name__}: {error}")
+    )
+
+
+class _Queue:
+    """The methods of `queue.Queue` that are exposed, for one connection."""
+
+    def __init__(self, committer: Committer, conn: wire.PlainConnection, ident: str) -> None:
+        self._call = committer.call
+        self._items = committer.engine.items
+        self._conn = conn
+        self._ident = ident
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        deadline = monotonic() + (FOREVER if timeout is None else timeout)
+        while True:
+            try:
+                self._call(partial(self._items.put, self._conn, self._ident, item))
+                return
+            except QueueFull:
+                if not block or monotonic() >= deadline:
+                    raise queue.Full from None
+            threading.Event().wait(FULL_PAUSE)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        if timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        wait = 0.0 if not block else FOREVER if timeout is None else float(timeout)
+        self._call(partial(self._items.done_with, self._conn))
+        item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait)
+        if item is None:
+            raise queue.Empty
+        return wire.load(item.value)
+
+    def put_nowait(self, item: Any) -> None:
+        self.put(item, block=False)
+
+    def get_nowait(self) -> Any:
+        return self.get(block=False)
+
+    def qsize(self) -> int:
+        return int(self._call(partial(self._items.size, self._ident)))
+
+    def empty(self) -> bool:
+        return self.qsize() == 0
+
+    def full(self) -> bool:
+        return bool(self._call(partial(self._items.is_full, self._ident)))

@@ -1,0 +1,118 @@
+"""Who holds what: leases and the sessions that they are bound to. In memory only, and able to undo a turn."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from master.ready import Entry
+
+
+class Held(NamedTuple):
+    """A lease that is out."""
+
+    entry: Entry
+    token: int
+    session: Session
+
+
+@dataclass(eq=False, slots=True)
+class Session:
+    """A worker, as long as it is heard of."""
+
+    name: str
+    deadline: float
+    """Monotonic seconds after which it counts as lost."""
+    seen: float
+    connection: object = None
+    """On which it leases; when that closes, its leases come back."""
+    info: dict[str, Any] = field(default_factory=dict)
+    ids: set[str] = field(default_factory=set)
+    stop: list[str] = field(default_factory=list)
+    """Cancelled while it held them; told at its next heartbeat."""
+    alone: str = ""
+    """A task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more leases."""
+        return bool(self.info.get("draining"))
+
+
+class Leases:
+    """All leases that are out and all sessions."""
+
+    def __init__(self, lease_time: float) -> None:
+        self.lease_time = lease_time
+        self.sessions: dict[str, Session] = {}
+        self.seqs: set[int] = set()
+        self._held: dict[str, Held] = {}
+        self._journal: list[tuple[str, Held | None]] = []
+        # Tokens of an earlier life of the master must not fit: it starts anywhere in 62 bits.
+        self._tokens = itertools.count(secrets.randbits(62))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def get(self, task_id: str) -> Held | None:
+        """The lease of a task, if it is out."""
+        return self._held.get(task_id)
+
+    def ids(self) -> list[str]:
+        """Ids of all leased tasks, oldest lease first."""
+        return list(self._held)
+
+    def session(self, name: str, now: float) -> Session:
+        """The session of this name, made at its first word; hearing of it puts off its deadline. ``now``: monotonic s."""
+        session = self.sessions.get(name)
+        if session is None:
+            session = self.sessions[name] = Session(name, 0.0, now)
+        session.seen = now
+        session.deadline = now + self.lease_time
+        return session
+
+    def lend(self, entry: Entry, session: Session) -> int:
+        """Note that ``session`` holds the task from now on; returns the lease's token."""
+        token = next(self._tokens)
+        self._set(entry.id, Held(entry, token, session))
+        return token
+
+    def take_back(self, task_id: str) -> Held | None:
+        """End a lease; returns what it was, None when the task was not leased."""
+        held = self._held.get(task_id)
+        if held is not None:
+            self._set(task_id, None)
+        return held
+
+    def held_by(self, session: Session) -> Iterator[Held]:
+        """All leases of a session, oldest task first."""
+        return iter(sorted((self._held[task_id] for task_id in session.ids), key=lambda held: held.entry.seq))
+
+    def undo(self) -> None:
+        """Take back every change since the last `keep`; a lease of a session that is gone stays ended."""
+        for task_id, before in reversed(self._journal):
+            if before is not None and self.sessions.get(before.session.name) is not before.session:
+                before = None
+            self._place(task_id, before)
+        self._journal.clear()
+
+    def keep(self) -> None:
+        """Make the changes since the last `keep` final."""
+        self._journal.clear()
+
+    def _set(self, task_id: str, held: Held | None) -> None:
+        self._journal.append((task_id, self._held.get(task_id)))
+        self._place(task_id, held)
+
+    def _place(self, task_id: str, held: Held | None) -> None:
+        before = self._held.pop(task_id, None)
+        if before is not None:
+            before.session.ids.discard(task_id)
+            self.seqs.discard(before.entry.seq)
+        if held is not None:
+            self._held[task_id] = held
+            held.session.ids.add(task_id)
+            self.seqs.add(held.entry.seq)

@@ -1,0 +1,160 @@
+"""The durable side: one SQLite file, opened, checked and migrated; its troubles said in words.
+
+WAL with ``synchronous=FULL``: when COMMIT returns, the transaction is on the disk.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from master import sql
+from taskyard.errors import StoreBroken, StoreFull
+
+FILE = "taskyard.db"
+CHECKED_BYTES = 256 * 1024 * 1024
+"""Files up to this size are read through at the start (under a second); in a larger one damage shows when it is met."""
+
+_READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
+
+
+class Store:
+    """Statements and transactions on the queue's file. Used by one thread.
+
+    Opening raises `StoreBroken` when the file is damaged, was written by a newer release, is in use by another master or
+    can't be written; every statement may raise `StoreFull` or `StoreBroken`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / FILE
+        self._open_transaction = False
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Any thread may open it; only the engine's thread uses it from then on.
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
+        except (OSError, sqlite3.Error) as error:
+            raise StoreBroken(
+                f"{self.path} can't be opened: {error}; the folder must exist and be writable by the master's user"
+            ) from None
+        try:
+            with self._in_words():
+                self._set_up()
+        except BaseException:
+            self._db.close()
+            raise
+
+    def _set_up(self) -> None:
+        run = self._db.execute
+        run("PRAGMA auto_vacuum=INCREMENTAL")
+        # One master a file: the lock is taken with the first write and kept, and WAL needs no shared memory file.
+        run("PRAGMA locking_mode=EXCLUSIVE")
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        run("PRAGMA cache_size=-65536")
+        run("PRAGMA temp_store=MEMORY")
+        version: int = run("PRAGMA user_version").fetchone()[0]
+        if version > sql.VERSION:
+            raise StoreBroken(
+                f"{self.path} was written by a newer release (format {version}; this one knows {sql.VERSION}):"
+                " run that release, or set MASTER_DATA to another folder"
+            )
+        if self.path.stat().st_size <= CHECKED_BYTES:
+            verdict = run("PRAGMA quick_check(1)").fetchone()[0]
+            if verdict != "ok":
+                raise StoreBroken(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
+        if version == 0:
+            self._db.executescript(f"BEGIN; {sql.SCHEMA} PRAGMA user_version={sql.VERSION}; COMMIT;")
+        # Says now, not at the first submit, that the file can't be written. A full disk is no reason not to start.
+        run("BEGIN IMMEDIATE")
+        run("ROLLBACK")
+
+    # Statements
+
+    def rows(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
+        """Rows of a SELECT, or of a change that returns some."""
+        with self._in_words():
+            if not statement.lstrip().startswith("SELECT"):
+                self._begin()
+            return self._db.execute(statement, args).fetchall()
+
+    def row(self, statement: str, *args: Any) -> tuple[Any, ...] | None:
+        """The first row, or None."""
+        found = self.rows(statement, *args)
+        return found[0] if found else None
+
+    def change(self, statement: str, *args: Any) -> int:
+        """Run one change within the transaction; returns how many rows it met."""
+        with self._in_words():
+            self._begin()
+            return self._db.execute(statement, args).rowcount
+
+    def change_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
+        """Run a change once for each row within the transaction; returns how many rows they met."""
+        with self._in_words():
+            self._begin()
+            return self._db.executemany(statement, rows).rowcount
+
+    # Transactions
+
+    def _begin(self) -> None:
+        if not self._open_transaction:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._open_transaction = True
+
+    def commit(self) -> bool:
+        """Make what was changed durable; returns whether there was anything. Raises `StoreFull`, `StoreBroken`."""
+        if not self._open_transaction:
+            return False
+        with self._in_words():
+            self._db.execute("COMMIT")
+        self._open_transaction = False
+        return True
+
+    def rollback(self) -> None:
+        """Forget what was changed since the last commit."""
+        if self._open_transaction:
+            self._open_transaction = False
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+
+    def give_back_space(self, pages: int) -> None:
+        """Cut up to ``pages`` free pages off the file; call it between transactions."""
+        with self._in_words():
+            self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+
+    def size(self) -> int:
+        """Bytes of the file and of its log."""
+        paths = (self.path, self.path.with_name(FILE + "-wal"))
+        return sum(path.stat().st_size for path in paths if path.exists())
+
+    def close(self) -> None:
+        """Fold the log into the file and close it."""
+        self.rollback()
+        self._db.close()
+
+    @contextmanager
+    def _in_words(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._error_of(error) from error
+
+    def _error_of(self, error: sqlite3.Error) -> StoreFull | StoreBroken:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return StoreFull(f"the disk that holds {self.path} is full: free some space, the queue goes on by itself")
+        if code in _READ_ONLY:
+            return StoreBroken(
+                f"{self.path} can't be written ({error}): its volume must be writable by the master's user; mount it read-write"
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreBroken(f"{self.path} is in use by another master: stop that one, or set MASTER_DATA to another folder")
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return StoreBroken(f"{self.path} is damaged ({error}): {_WHAT_TO_DO}")
+        return StoreBroken(f"{self.path} can't be used: {error}")
+
+
+_WHAT_TO_DO = "move it away and restore a backup, or start with an empty folder"

@@ -13,19 +13,25 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any
 
-import structlog
-
 from master.engine import Engine
 from taskyard.errors import StoreBroken, StoreFull, TaskyardError
+from taskyard.log import get_logger
 
 TURN_CALLS = 500
 """Calls that one commit takes at most."""
 IDLE_PAGES = 256
 """Pages cut off the file in an idle moment."""
-LEASE, ITEM = "lease", "item"
-"""What a call may wait for, beside the results of a job."""
+Topic = tuple[str, str]
+LEASE: Topic = ("lease", "")
+ITEM: Topic = ("item", "")
 
-logger = structlog.stdlib.get_logger("taskyard").bind(program="master")
+
+def results_of(job: str) -> Topic:
+    """What a call waits for that waits for results of a job."""
+    return ("results", job)
+
+
+logger = get_logger("master")
 
 
 class Call:
@@ -33,7 +39,7 @@ class Call:
 
     __slots__ = ("answered", "deadline", "error", "run", "topic", "tried", "value")
 
-    def __init__(self, run: Callable[[], Any], topic: str | None = None, wait: float = 0.0) -> None:
+    def __init__(self, run: Callable[[], Any], topic: Topic | None = None, wait: float = 0.0) -> None:
         self.run = run
         self.topic = topic
         """What it waits for while it returns None; None: it does not wait."""
@@ -69,7 +75,7 @@ class Committer:
         self.broken: BaseException | None = None
         """Why the thread ended by itself."""
         self._inbox: SimpleQueue[Call | None] = SimpleQueue()
-        self._waiting: dict[str, deque[Call]] = {}
+        self._waiting: dict[Topic, deque[Call]] = {}
         self._disk_full = False
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
 
@@ -86,10 +92,10 @@ class Committer:
         """Run a verb without waiting for it."""
         self._inbox.put(Call(run))
 
-    def call(self, run: Callable[[], Any], topic: str | None = None, wait: float = 0.0) -> Any:
+    def call(self, run: Callable[[], Any], topic: Topic | None = None, wait: float = 0.0) -> Any:
         """Run a verb; returns once what it changed is durable, raises what it raises.
 
-        With a ``topic`` (`LEASE`, `ITEM` or a job's id) the verb is run again whenever there is news of it, for ``wait``
+        With a ``topic`` (`LEASE`, `ITEM`, `results_of` a job) the verb is run again whenever there is news of it, for ``wait``
         seconds, while it returns None.
         """
         call = Call(run, topic, wait)
@@ -193,7 +199,7 @@ class Committer:
         ready = engine.has_ready() or engine.drained
         engine.drained = False
         for topic in list(self._waiting):
-            news = ready if topic == LEASE else topic == ITEM or topic in engine.jobs_ended
+            news = ready if topic == LEASE else topic == ITEM or topic[1] in engine.jobs_ended
             left = deque(call for call in self._waiting[topic] if not self._served(call, news, now))
             if left:
                 self._waiting[topic] = left

@@ -13,12 +13,11 @@ from multiprocessing import AuthenticationError, connection
 from multiprocessing.managers import Server
 from typing import Any
 
-import structlog
-
 from master import foreign, rules
-from master.committer import LEASE, Committer
+from master.committer import LEASE, Committer, results_of
 from taskyard import wire
 from taskyard.errors import BadRequest
+from taskyard.log import get_logger
 from taskyard.model import PROTOCOL
 from taskyard.transport import IDENT, LONGEST_WAIT
 
@@ -42,7 +41,7 @@ ARGUMENTS = {
 }
 """How many each verb takes."""
 
-logger = structlog.stdlib.get_logger("taskyard").bind(program="master")
+logger = get_logger("master")
 
 
 class QueueServer(Server):
@@ -167,7 +166,7 @@ class QueueServer(Server):
         if verb == "results":
             job, after, limit, wait = args
             rules.read_names([job], "job")
-            return call(lambda: engine.results(job, after, limit) or None, f"job {job}", _seconds(wait)) or []
+            return call(lambda: engine.results(job, after, limit) or None, results_of(job), _seconds(wait)) or []
         return call(partial(getattr(engine, verb), *args))
 
 

@@ -52,4 +52,4 @@ def set_up_logging(settings: Settings) -> None:
 
 def get_logger(program: str) -> structlog.stdlib.BoundLogger:
     """A logger whose lines name the program they come from; for processes that called `set_up_logging`."""
-    return cast(structlog.stdlib.BoundLogger, structlog.get_logger("taskyard").bind(program=program))
+    return cast(structlog.stdlib.BoundLogger, structlog.get_logger("taskyard", program=program))

@@ -27,6 +27,8 @@ LONGEST_WAIT = 30.0
 """Seconds that one long poll may wait; longer waits are several polls."""
 SILENCE = 30.0
 """Seconds beyond its own wait that a call's answer may take before the connection is given up."""
+TELL_SECONDS = 0.5
+"""An outage that lasts so long is told in the log."""
 ENTRY_BYTES = 100
 """What one entry of a batch takes in a message beside its payload."""
 
@@ -47,7 +49,7 @@ class RemoteQueue:
 
     A call that was cut off is repeated, which the contract allows for each verb. ``patience`` is how many seconds a
     call may go without a master before it raises `Unreachable` (None: for ever). `WrongKey` and `WrongVersion` are
-    raised at once. Calls from several threads take turns.
+    raised at once. Calls from several threads take turns. ``name``: who speaks; without one, outages are not logged.
     """
 
     def __init__(self, url: str, authkey: bytes, patience: float | None = None, name: str = "") -> None:
@@ -63,9 +65,14 @@ class RemoteQueue:
         self._closing = threading.Event()
         self._conn: wire.PlainConnection | None = None
 
-    def another(self, patience: float | None = None) -> RemoteQueue:
+    def another(self, patience: float | None = None, name: str = "") -> RemoteQueue:
         """A further connection to the same master."""
-        return RemoteQueue(self.url, self._authkey, patience, self._name)
+        return RemoteQueue(self.url, self._authkey, patience, name)
+
+    @property
+    def connected(self) -> bool:
+        """Whether there was a connection when it was last used."""
+        return self._conn is not None
 
     def connect(self) -> None:
         """Connect now rather than at the first call. Raises `WrongKey`, `WrongVersion`, `Unreachable`."""
@@ -208,20 +215,17 @@ class RemoteQueue:
                     raise Unreachable(
                         f"no master answers at {self.url} ({reason}); is it running, is the address right?"
                     ) from None
-                if not told and time.monotonic() - started > 0.5:
-                    logger.warning("no master answers at %s (%s); trying again until it does%s", self.url, reason, self._for())
+                if self._name and not told and time.monotonic() - started > TELL_SECONDS:
+                    logger.warning("no master answers at %s (%s); trying again until it does", self.url, reason)
                     told = True
                 self._closing.wait(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, 2.0)
                 continue
             if told:
-                logger.warning("connected to %s after %.1f s%s", self.url, time.monotonic() - started, self._for())
+                logger.warning("connected to %s after %.1f s", self.url, time.monotonic() - started)
             self.generation += 1
             return conn
         raise Unreachable(f"the connection to {self.url} was closed")
-
-    def _for(self) -> str:
-        return f" [{self._name}]" if self._name else ""
 
     def _connect_once(self) -> wire.PlainConnection:
         conn = wire.open_connection(self.address, self._authkey)

@@ -1,0 +1,1 @@
+"""Yours: the tasks, and the job that submits them."""

@@ -1,0 +1,40 @@
+"""Your job: what to submit, and what to do with the results. ``python -m app.job [N]`` runs N tasks, 10 if not said."""
+
+import random
+import sys
+import time
+from concurrent.futures import as_completed
+
+from rich.progress import Progress
+
+from app.tasks import square
+from taskyard import Cluster
+from taskyard.errors import TaskyardError
+
+
+def main(count: int = 10) -> int:
+    """Square some random numbers; returns 0 when every result came."""
+    started = time.monotonic()
+    with Cluster() as cluster, Progress(disable=not sys.stdout.isatty()) as progress:
+        futures = []
+        for n in random.choices(range(10_000), k=count):
+            print(f"Put task {n}...")
+            futures.append(cluster.submit(square, n))
+        came = 0
+        for future in progress.track(as_completed(futures), total=count, description="Results"):
+            try:
+                print(f"Result: {future.result()}")
+                came += 1
+            except Exception as error:
+                print(f"Failed: {error}")
+        workers = len(cluster.workers())
+    print(f"{came} of {count} results in {time.monotonic() - started:.2f} s, by {workers} workers")
+    return 0 if came == count else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(*map(int, sys.argv[1:])))
+    except TaskyardError as error:
+        print(f"job: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

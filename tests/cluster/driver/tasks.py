@@ -1,0 +1,46 @@
+"""Tasks for the cluster tests; several of them misbehave on purpose."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+from taskyard import task
+
+
+@task
+def square_after(n: int, seconds: float) -> int:
+    """Some work, then the answer."""
+    time.sleep(seconds)
+    return n * n
+
+
+@task
+def die_by(number: int) -> None:
+    """Kill the process that runs the task."""
+    os.kill(os.getpid(), number)
+    signal.pause()
+
+
+@task
+def exhaust_memory() -> int:
+    """Take memory until there is no more."""
+    taken = []
+    while True:
+        taken.append(bytearray(os.urandom(1024) * 16 * 1024))
+
+
+@task(time_limit=1.0)
+def overrun() -> None:
+    """Take longer than the time limit."""
+    signal.pause()
+
+
+@task
+def hold_the_interpreter(seconds: float) -> str:
+    """Keep a processor busy, and the interpreter's lock with it."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        sum(range(100_000))
+    return "done"

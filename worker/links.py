@@ -1,0 +1,172 @@
+"""The three conversations with the queue, a thread and a connection each: leasing, settling, heartbeat."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from taskyard.errors import PayloadTooLarge, StoreFull
+from taskyard.log import get_logger
+from taskyard.model import Lease, Outcome
+from taskyard.transport import RemoteQueue
+
+LEASE_WAIT = 20.0
+HEARTBEAT_SECONDS = 2.0
+SETTLE_BATCH = 5000
+FULL_PAUSE = 1.0
+"""Seconds until what a full disk refused is settled again."""
+
+logger = get_logger("worker")
+
+
+class Leaser:
+    """Leases as many tasks as `want` says there is room for, one long poll after the other."""
+
+    def __init__(self, queue: RemoteQueue, session: str, take: Callable[[list[Lease]], None], wake: Callable[[], None]) -> None:
+        self.queue = queue
+        self._session = session
+        self._take = take
+        self._wake = wake
+        self._wanted = 0
+        self._news = threading.Condition()
+        self._stopping = False
+        self.names: list[str] = []
+
+    def want(self, count: int) -> None:
+        """There is room for ``count`` more tasks."""
+        if count != self._wanted:
+            with self._news:
+                self._wanted = count
+                self._news.notify()
+
+    def stop(self) -> None:
+        """Lease nothing more after what is under way."""
+        with self._news:
+            self._stopping = True
+            self._news.notify()
+
+    def run(self) -> None:
+        """Serve until `stop`."""
+        while True:
+            with self._news:
+                while self._wanted <= 0 and not self._stopping:
+                    self._news.wait()
+                if self._stopping:
+                    return
+                wanted = self._wanted
+            leases = self.queue.lease(self._session, wanted, LEASE_WAIT, self.names)
+            if leases:
+                with self._news:
+                    self._wanted = 0  # until the supervisor has counted again
+                self._take(leases)
+                self._wake()
+
+
+class Settler:
+    """Sends outcomes, many at a time, and keeps each until the queue has taken it."""
+
+    def __init__(self, queue: RemoteQueue, session: str) -> None:
+        self._queue = queue
+        self._session = session
+        self._outcomes: deque[Outcome] = deque()
+        self._news = threading.Condition()
+        self._sending = False
+        self._stopping = False
+
+    def add(self, outcomes: list[Outcome]) -> None:
+        """Outcomes to settle."""
+        if outcomes:
+            with self._news:
+                self._outcomes.extend(outcomes)
+                self._news.notify_all()
+
+    def stop(self, seconds: float) -> int:
+        """Wait until all is settled, at most so long; returns how many outcomes are not."""
+        with self._news:
+            self._stopping = True
+            self._news.notify_all()
+            self._news.wait_for(lambda: not self._outcomes and not self._sending, seconds)
+            return len(self._outcomes)
+
+    def run(self) -> None:
+        """Serve until `stop`, and until all is settled."""
+        while True:
+            with self._news:
+                while not self._outcomes and not self._stopping:
+                    self._news.wait()
+                if not self._outcomes:
+                    return
+                batch = [self._outcomes.popleft() for _ in range(min(SETTLE_BATCH, len(self._outcomes)))]
+                self._sending = True
+            self._settle(batch)
+            with self._news:
+                self._sending = False
+                self._news.notify_all()
+
+    def _settle(self, batch: list[Outcome]) -> None:
+        told = False
+        while batch:
+            try:
+                self._queue.settle(self._session, batch)
+                return
+            except StoreFull as error:
+                if not told:
+                    logger.error("outcomes wait for room on the master's disk", outcomes=len(batch), error=str(error))
+                    told = True
+                threading.Event().wait(FULL_PAUSE)
+            except PayloadTooLarge as error:
+                if len(batch) == 1:
+                    batch = [_too_large(batch[0], error)]
+                else:
+                    middle = len(batch) // 2
+                    self._settle(batch[:middle])
+                    batch = batch[middle:]
+
+
+def _too_large(outcome: Outcome, error: PayloadTooLarge) -> Outcome:
+    cause = f"exception: PayloadTooLarge: what the task returned can't be kept: {error}"
+    return outcome._replace(kind="failed", value=b"", cause=cause)
+
+
+class Heart:
+    """Keeps the leases, hears of cancelled tasks, and shows by a file's age whether all that works."""
+
+    def __init__(self, queue: RemoteQueue, session: str, health_file: Path, cancelled: Callable[[list[str]], None]) -> None:
+        self._queue = queue
+        self._session = session
+        self._health_file = health_file
+        self._cancelled = cancelled
+        self._soon = threading.Event()
+        self._gone = threading.Event()
+        self._leaving = False
+        self.draining = False
+        self.info: dict[str, Any] = {}
+        self.is_well: Callable[[], bool] = lambda: True
+
+    def drain(self) -> None:
+        """Tell the queue now that this worker takes no more."""
+        self.draining = True
+        self.info["draining"] = True
+        self._soon.set()
+
+    def leave(self, seconds: float) -> None:
+        """End the session; waits at most so long."""
+        self._leaving = True
+        self._soon.set()
+        self._gone.wait(seconds)
+
+    def run(self) -> None:
+        """Beat until `leave`."""
+        while not self._leaving:
+            stop = self._queue.heartbeat(self._session, dict(self.info))
+            if self.is_well():
+                self._health_file.touch()
+            if stop:
+                self._cancelled(stop)
+            self._soon.wait(HEARTBEAT_SECONDS)
+            self._soon.clear()
+        self._queue.leave(self._session)
+        self._gone.set()

@@ -1,0 +1,57 @@
+"""Puts a worker together: settings, key, signals, supervisor."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from time import monotonic
+from types import FrameType
+
+from taskyard.errors import SettingsError
+from taskyard.log import get_logger, set_up_logging
+from taskyard.settings import Settings, find_authkey, load_settings
+from worker.supervisor import Supervisor
+
+KEY_SECONDS = 60.0
+"""How long to wait for the file in which the master puts the key that it makes."""
+
+
+def run() -> int:
+    """Serve until a signal; returns the exit code. Raises `taskyard.errors.TaskyardError`."""
+    settings = load_settings()
+    set_up_logging(settings)
+    stopping = threading.Event()
+    supervisor: list[Supervisor] = []
+
+    def on_signal(_: int, __: FrameType | None) -> None:
+        stopping.set()
+        for running in supervisor:
+            running.drain()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, on_signal)
+    authkey = wait_for_authkey(settings, stopping)
+    if authkey is None:
+        return 0
+    settings.worker_health_file.unlink(missing_ok=True)
+    supervisor.append(Supervisor(settings, authkey))
+    if stopping.is_set():
+        supervisor[0].drain()
+    supervisor[0].run()
+    return 0
+
+
+def wait_for_authkey(settings: Settings, stopping: threading.Event) -> bytes | None:
+    """The key; None when a signal came first. Raises `SettingsError` when there is none after `KEY_SECONDS`."""
+    deadline, told = monotonic() + KEY_SECONDS, False
+    while not stopping.is_set():
+        try:
+            return find_authkey(settings)
+        except SettingsError as error:
+            if monotonic() >= deadline:
+                raise
+            if not told:
+                get_logger("worker").info("waiting for the master's authkey", why=str(error))
+                told = True
+        stopping.wait(0.2)
+    return None

@@ -1,0 +1,323 @@
+"""The supervisor: leases tasks, hands them to slots, settles what comes back, and survives whatever a task does.
+
+One thread runs the loop below; three more talk to the queue (`worker.links`). User code runs in the slots only.
+"""
+
+from __future__ import annotations
+
+import os
+import selectors
+import socket
+import threading
+import uuid
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from time import monotonic
+
+from taskyard.errors import SettingsError, TaskyardError, Unreachable
+from taskyard.log import get_logger
+from taskyard.model import Lease, Outcome
+from taskyard.settings import Settings
+from taskyard.transport import RemoteQueue
+from worker import death
+from worker.handle import Slot
+from worker.links import Heart, Leaser, Settler
+from worker.pace import STALE_SECONDS, Pace
+from worker.slot import Report
+
+TURN_SECONDS = 0.5
+"""The loop turns at least so often."""
+WATCH_SECONDS = 0.02
+"""The same while a time limit has to be watched or something is being taken back from a slot."""
+STARTS = 3
+"""Slots that may die in a row before they are ready."""
+LAST_WORDS_SECONDS = 5.0
+"""What a stop waits for the queue to take the last outcomes, beyond the grace period."""
+STUCK_SECONDS = 10.0
+"""A loop that has not turned for so long is not well."""
+
+logger = get_logger("worker")
+
+
+class Supervisor:
+    """Runs until `drain` was called and all is given back."""
+
+    def __init__(self, settings: Settings, authkey: bytes) -> None:
+        self._settings = settings
+        self._pace = Pace(settings.worker_slots)
+        self._oom = death.OomCounter()
+        self._buffer: deque[Lease] = deque()
+        self._slots: list[Slot] = []
+        self._failed_starts = 0
+        self._drain_by: float | None = None
+        self._turned = monotonic()
+        self._failure: BaseException | None = None
+        self._selector = selectors.DefaultSelector()
+        self._wake_out, self._wake_in = os.pipe()
+        for end in (self._wake_out, self._wake_in):
+            os.set_blocking(end, False)
+        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        self._arrived: deque[Lease] = deque()  # by the leaser's thread
+        self._cancelled: deque[str] = deque()  # by the heart's thread
+        session = uuid.uuid4().hex
+        # Only the heart, which always has something to say, tells in the log that there is no master.
+        self._heart_queue = RemoteQueue(settings.taskyard_url, authkey, name="worker")
+        self._lease_queue = self._heart_queue.another()
+        self._settle_queue = self._heart_queue.another()
+        self._generation = 1
+        self._leaser = Leaser(self._lease_queue, session, self._arrived.extend, self.wake)
+        self._settler = Settler(self._settle_queue, session)
+        self._heart = Heart(self._heart_queue, session, settings.worker_health_file, self._note_cancelled)
+        self._heart.is_well = lambda: monotonic() - self._turned < STUCK_SECONDS
+        self._leasing = threading.Thread(target=self._guard, args=(self._leaser.run,), name="leaser", daemon=True)
+
+    def run(self) -> None:
+        """Serve until drained. Raises `SettingsError` when the app can't be used, and what the queue raises for good."""
+        try:
+            for _ in range(self._settings.worker_slots):
+                self._start_slot()
+            while not self._finished():
+                self._turn()
+            self._say_goodbye()
+        finally:
+            for queue in (self._lease_queue, self._settle_queue, self._heart_queue):
+                queue.close()
+            for slot in self._slots:
+                slot.close()
+
+    def drain(self) -> None:
+        """Lease nothing more, give back what has not begun, let finish what runs; called again: stop at once.
+
+        Safe in a signal handler.
+        """
+        grace = self._settings.worker_grace if self._drain_by is None else 0.0
+        self._drain_by = monotonic() + grace
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the loop turn now; from any thread."""
+        try:
+            os.write(self._wake_in, b".")
+        except BlockingIOError:
+            pass  # it is full of reasons to wake already
+
+    # The loop
+
+    def _turn(self) -> None:
+        watching = any(slot.retracting or slot.watched for slot in self._slots)
+        for key, _ in self._selector.select(WATCH_SECONDS if watching else TURN_SECONDS):
+            if key.data is None:
+                os.read(self._wake_out, 4096)
+            elif key.data in self._slots:
+                self._hear(key.data)
+        self._turned = monotonic()
+        if self._failure is not None:
+            raise self._failure
+        self._take_arrived()
+        self._take_cancelled()
+        self._forget_lost_leases()
+        self._watch_slots()
+        if self._drain_by is not None:
+            self._go_on_draining(self._drain_by)
+        else:
+            self._feed()
+
+    def _take_arrived(self) -> None:
+        held = {task_id for slot in self._slots for task_id in slot.held()} if self._arrived else set()
+        while self._arrived:
+            lease = self._arrived.popleft()
+            if lease.id in held:  # its former lease was lost with a connection; the work goes on under the new one
+                for slot in self._slots:
+                    slot.adopt(lease)
+            else:
+                self._buffer.append(lease)
+
+    def _take_cancelled(self) -> None:
+        while self._cancelled:
+            task_id = self._cancelled.popleft()
+            self._buffer = deque(lease for lease in self._buffer if lease.id != task_id)
+            for slot in self._slots:
+                running = slot.running()
+                if running is not None and running[0].id == task_id:
+                    logger.info("cancelled", task=task_id, name=running[0].name)
+                    slot.kill()
+                elif task_id in slot.held():
+                    slot.retract()
+
+    def _forget_lost_leases(self) -> None:
+        if self._lease_queue.generation > self._generation:
+            self._generation = self._lease_queue.generation
+            self._buffer.clear()
+
+    def _watch_slots(self) -> None:
+        stuck = 0
+        for slot in self._slots:
+            self._release(slot.retracted())
+            running = slot.running()
+            if running is None:
+                continue
+            lease, seconds = running
+            if 0 < lease.time_limit < seconds:
+                slot.kill(lease.time_limit)
+            if seconds > STALE_SECONDS:
+                stuck += 1
+                self._pace.is_long(lease.name, seconds)
+                if slot.has_waiting():
+                    slot.retract()
+        if stuck == len(self._slots) and self._buffer:
+            self._release(self._buffer)
+            self._buffer.clear()
+
+    def _feed(self) -> None:
+        idle = [slot for slot in self._slots if slot.idle]
+        while idle and self._buffer:
+            size = self._pace.chunk(self._buffer, len(idle))
+            chunk = [self._buffer.popleft() for _ in range(size)]
+            slot = idle.pop()
+            try:
+                slot.give(chunk)
+            except OSError:  # it has just died; its sentinel will tell
+                self._buffer.extendleft(reversed(slot.end_chunk()))
+        held = len(self._buffer) + sum(slot.holding() for slot in self._slots)
+        room = self._pace.to_hold() - held if any(slot.ready for slot in self._slots) else 0
+        # A round trip for a handful of very short tasks is not worth it.
+        self._leaser.want(room if room * 4 >= self._pace.to_hold() else 0)
+        self._heart.info["busy"] = sum(slot.busy for slot in self._slots)
+
+    def _go_on_draining(self, by: float) -> None:
+        if not self._heart.draining:
+            running = [slot.running() for slot in self._slots]
+            logger.info("draining", running=sum(task is not None for task in running), given_back=len(self._buffer))
+            self._heart.drain()
+            self._leaser.stop()
+        self._release(self._buffer)
+        self._buffer.clear()
+        for slot in self._slots:
+            slot.retract()
+            if slot.busy and monotonic() >= by:
+                slot.kill()
+
+    def _finished(self) -> bool:
+        if self._drain_by is None or not self._heart.draining:
+            return False
+        waits_for_leaser = self._leasing.is_alive() and monotonic() < self._drain_by + LAST_WORDS_SECONDS
+        if waits_for_leaser and monotonic() < self._drain_by and not self._lease_queue.connected:
+            waits_for_leaser = False
+        return not (any(slot.busy for slot in self._slots) or self._arrived or waits_for_leaser)
+
+    def _say_goodbye(self) -> None:
+        left = self._settler.stop(LAST_WORDS_SECONDS)
+        if left:
+            logger.warning("the queue can't be reached: these outcomes are lost, their tasks will run again", outcomes=left)
+        else:
+            self._heart.leave(LAST_WORDS_SECONDS)
+        logger.info("stopped")
+
+    # Slots
+
+    def _start_slot(self) -> None:
+        slot = Slot(self._settings.worker_app)
+        self._slots.append(slot)
+        self._selector.register(slot.conn, selectors.EVENT_READ, slot)
+        self._selector.register(slot.process.sentinel, selectors.EVENT_READ, slot)
+
+    def _hear(self, slot: Slot) -> None:
+        """Take in all that a slot has sent, and whether it has died."""
+        died = not slot.process.is_alive()
+        try:
+            while slot.conn.poll():
+                kind, content, extra = slot.conn.recv()
+                if kind == "ready":
+                    self._slot_is_ready(slot, content)
+                elif kind == "broken":
+                    raise SettingsError(content) from extra
+                else:
+                    self._take_reports(slot, content)
+                    if kind == "end":
+                        self._release(slot.end_chunk())
+        except (EOFError, OSError):
+            slot.process.join(1.0)
+            died = True
+        if died:
+            self._slot_has_died(slot)
+
+    def _slot_is_ready(self, slot: Slot, names: list[str]) -> None:
+        slot.ready = True
+        self._failed_starts = 0
+        if self._leaser.names:
+            return
+        self._leaser.names = names
+        self._heart.info = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "slots": self._settings.worker_slots,
+            "busy": 0,
+            "tasks": names,
+        }
+        logger.info("ready", slots=self._settings.worker_slots, tasks=names, queue=self._heart_queue.url)
+        self._leasing.start()
+        for loop in (self._settler.run, self._heart.run):
+            threading.Thread(target=self._guard, args=(loop,), daemon=True).start()
+
+    def _take_reports(self, slot: Slot, reports: list[Report]) -> None:
+        outcomes: list[Outcome] = []
+        durations: dict[str, list[float]] = defaultdict(list)
+        for index, kind, value, cause, seconds in reports:
+            lease = slot.reported(index)
+            if lease is None:
+                continue
+            durations[lease.name].append(seconds)
+            outcomes.append(Outcome(lease.id, lease.token, kind, value, cause))  # type: ignore[arg-type]
+            if kind == "failed":
+                self._tell_failed(lease, cause)
+        for name, seconds_of_name in durations.items():
+            self._pace.learn(name, seconds_of_name)
+        self._settler.add(outcomes)
+
+    def _slot_has_died(self, slot: Slot) -> None:
+        for watched in (slot.conn, slot.process.sentinel):
+            self._selector.unregister(watched)
+        self._slots.remove(slot)
+        running = slot.running()
+        left = slot.end_chunk()
+        cause = death.cause_of(slot.process.exitcode, slot.killed_for, self._oom.has_grown())
+        if running is not None and not slot.stopped:
+            culprit = running[0]
+            left = [lease for lease in left if lease.id != culprit.id]
+            self._tell_failed(culprit, cause)
+            self._settler.add([Outcome(culprit.id, culprit.token, "failed", cause=cause)])
+        self._release(left)
+        ready = slot.ready
+        slot.close()
+        if not ready:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                raise SettingsError(f"slots die while they import WORKER_APP={self._settings.worker_app!r} ({cause})")
+        if self._drain_by is None:
+            self._start_slot()
+
+    def _release(self, leases: Iterable[Lease]) -> None:
+        self._settler.add([Outcome(lease.id, lease.token, "released") for lease in leases])
+
+    @staticmethod
+    def _tell_failed(lease: Lease, cause: str) -> None:
+        logger.warning("attempt failed", task=lease.id, name=lease.name, attempt=lease.attempt, cause=cause)
+
+    # What other threads call
+
+    def _note_cancelled(self, ids: list[str]) -> None:
+        self._cancelled.extend(ids)
+        self.wake()
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        try:
+            loop()
+        except Unreachable as error:
+            if self._drain_by is None:
+                self._failure = error
+        except BaseException as error:
+            if not isinstance(error, TaskyardError):
+                logger.exception("the worker failed")
+            self._failure = error
+        finally:
+            self.wake()

@@ -40,7 +40,7 @@ class Queue(Protocol):
         """End a session; what it still holds is given back and no attempt is counted. Returns how many were held."""
 
     def results(self, job: str, after: int, limit: int, wait: float) -> list[Result]:
-        """Results of a job behind the cursor ``after`` (0: from the first), at most ``limit``; waits at most ``wait`` s for one."""
+        """Results of a job behind the cursor ``after`` (0: from the first), at most ``limit``; waits up to ``wait`` s for one."""
 
     def cancel(self, ids: Sequence[str]) -> int:
         """Cancel open tasks. Returns how many were open."""

@@ -34,6 +34,7 @@ class Settings(BaseSettings):
     master_lease: float = Field(default=30.0, gt=0)
     master_bound: int = Field(default=10_000_000, gt=0)
     master_payload_limit: int = Field(default=16 * 1024 * 1024, gt=0)
+    master_health_file: Path = Path("/tmp/taskyard-master-health")
 
     worker_app: str = "app.tasks"
     worker_slots: Annotated[int, NoDecode] = Field(default=1, ge=1, le=512)
@@ -92,7 +93,7 @@ def find_authkey(settings: Settings) -> bytes:
     """
     if settings.taskyard_authkey:
         return settings.taskyard_authkey.encode()
-    path = settings.taskyard_authkey_file or next((Path(name) for name in KEY_FILES if os.path.exists(name)), None)
+    path = settings.taskyard_authkey_file or next((path for path in map(Path, KEY_FILES) if path.exists()), None)
     if path is None:
         raise SettingsError("no authkey: set TASKYARD_AUTHKEY, or TASKYARD_AUTHKEY_FILE to a file that holds it")
     try:

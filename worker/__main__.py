@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-import time
 
-HEALTHY_SECONDS = 10.0
-"""The supervisor touches its health file every 2 s, after each heartbeat that the master has answered."""
+from taskyard.pulse import check
 
 EXAMPLES = """examples:
   python -m worker                                     one slot, queue of TASKYARD_URL
@@ -20,28 +19,14 @@ Exit codes: 77 wrong authkey, 76 another release, 78 a setting or the app is wro
 """
 
 
-def health() -> int:
-    """Tell by the health file's age whether the worker is well. Imports nothing: it runs every few seconds."""
-    path = os.environ.get("WORKER_HEALTH_FILE") or "/tmp/taskyard-worker-health"
-    try:
-        age = time.time() - os.stat(path).st_mtime
-    except OSError:
-        print("not connected yet")
-        return 1
-    print(f"last heartbeat answered {age:.1f} s ago")
-    return 0 if age < HEALTHY_SECONDS else 1
-
-
 def main() -> int:
     """Run; returns the exit code."""
-    import argparse
-
     parser = argparse.ArgumentParser(
         prog="python -m worker", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", nargs="?", choices=("run", "health"), default="run")
     if parser.parse_args().command == "health":
-        return health()
+        return check(os.environ.get("WORKER_HEALTH_FILE") or "/tmp/taskyard-worker-health")
     from taskyard.errors import TaskyardError
     from worker.program import run
 
@@ -53,4 +38,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(health() if sys.argv[1:] == ["health"] else main())
+    sys.exit(main())

@@ -6,15 +6,16 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from taskyard.errors import PayloadTooLarge, StoreFull
 from taskyard.log import get_logger
 from taskyard.model import Lease, Outcome
+from taskyard.pulse import BEAT_SECONDS
 from taskyard.transport import RemoteQueue
 
 LEASE_WAIT = 20.0
-HEARTBEAT_SECONDS = 2.0
 SETTLE_BATCH = 5000
 FULL_PAUSE = 1.0
 """Seconds until what a full disk refused is settled again."""
@@ -153,10 +154,12 @@ class Heart:
         self._soon.set()
 
     def leave(self, seconds: float) -> None:
-        """End the session; waits at most so long."""
+        """End the session; waits at most so long, and not for a queue that is not there: it will notice by itself."""
         self._leaving = True
         self._soon.set()
-        self._gone.wait(seconds)
+        deadline = monotonic() + seconds
+        while self._queue.connected and monotonic() < deadline and not self._gone.wait(0.05):
+            pass
 
     def run(self) -> None:
         """Beat until `leave`."""
@@ -166,7 +169,7 @@ class Heart:
                 self._health_file.touch()
             if stop:
                 self._cancelled(stop)
-            self._soon.wait(HEARTBEAT_SECONDS)
+            self._soon.wait(BEAT_SECONDS)
             self._soon.clear()
         self._queue.leave(self._session)
         self._gone.set()

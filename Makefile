@@ -1,0 +1,85 @@
+# `make help` lists what there is. Everything works on a bare Debian or Ubuntu host, as root; where Docker is, nothing is installed.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+WORKERS ?= 5
+N ?= 8
+VENV := .venv
+RUN := $(VENV)/bin
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: up
+up: host ## Build and start the cluster, WORKERS=5, run the job and show its results
+	docker compose build --quiet
+	@docker compose rm --force job >/dev/null 2>&1 # else its former results would show again
+	docker compose up --detach --wait --scale worker=$(WORKERS) || { docker compose logs --no-log-prefix job; exit 1; }
+	@docker compose logs --no-log-prefix job
+	@echo "The cluster is healthy. Next: 'make status', 'make scale N=8', 'make job', 'make down'; your tasks go into app/tasks.py."
+
+.PHONY: watch
+watch: host ## Start the cluster, WORKERS=5, and bring each edit of app/ into the workers, until Ctrl-C
+	WORKERS=$(WORKERS) docker compose watch
+
+.PHONY: job
+job: ## Run app/job.py on the running cluster
+	docker compose run --rm --no-deps --build job
+
+.PHONY: down
+down: ## Stop the cluster; tasks, results and key stay on their volumes
+	docker compose down
+
+.PHONY: logs
+logs: ## Follow the logs of master and workers
+	docker compose logs --follow
+
+.PHONY: scale
+scale: ## Run N=8 workers
+	docker compose up --detach --no-recreate --wait --scale worker=$(N) worker
+
+.PHONY: status
+status: ## Count tasks by state, list the workers
+	@docker compose run --rm --quiet-pull cli status
+	@docker compose run --rm --quiet-pull cli workers
+
+.PHONY: mail
+mail: host ## The example: send 50 mails through the cluster to a real SMTP server that refuses at first
+	examples/mail/run.sh
+
+.PHONY: test
+test: host $(VENV)/.installed lint ## Check everything; brings up clusters of its own
+	$(RUN)/pytest
+
+.PHONY: lint
+lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/mypy
+	$(RUN)/shellcheck $$(git ls-files '*.sh' .ci/run)
+	docker compose config --quiet
+	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
+
+.PHONY: format
+format: $(VENV)/.installed ## Put the code into its form
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+
+.PHONY: lock
+lock: $(VENV)/.installed ## Lock requirements/*.in anew
+	PATH="$(CURDIR)/$(RUN):$$PATH" requirements/lock.sh
+
+.PHONY: clean
+clean: ## Remove the cluster with its volumes and images, and what the tests made
+	docker compose --profile tools down --volumes --rmi local --remove-orphans
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Docker, Compose and a base image: found, or installed and built.
+.PHONY: host
+host:
+	@deploy/bootstrap.sh
+	@deploy/choose-images.sh
+
+$(VENV)/.installed: requirements/dev.txt
+	@deploy/python-env.sh $(VENV)
+	@touch $@

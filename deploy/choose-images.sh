@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Writes into .env which base images to use, where the default ones can't be had; what stands there already stays.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+chosen=$(deploy/base-images.sh)
+while IFS= read -r line; do
+  [[ -n $line ]] || continue
+  if ! grep -qs "^${line%%=*}=" .env; then
+    echo "$line" >>.env
+    echo "choose-images: wrote $line to .env" >&2
+  fi
+done <<<"$chosen"

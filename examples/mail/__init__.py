@@ -1,0 +1,1 @@
+"""The mail queue: see README.md beside this file."""

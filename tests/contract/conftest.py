@@ -1,0 +1,36 @@
+"""The two ways to a queue that the contract's tests take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.harness import KINDS, Harness, Kind
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> Kind:
+    chosen: Kind = request.param
+    return chosen
+
+
+@pytest.fixture
+def make(kind: Kind, tmp_path: Path) -> Iterator[Callable[..., Harness]]:
+    """Makes the test's one queue, with options of its own."""
+    made: list[Harness] = []
+
+    def make_one(**options: Any) -> Harness:
+        made.append(Harness(tmp_path, kind, **options))
+        return made[-1]
+
+    yield make_one
+    for harness in made:
+        harness.end()
+
+
+@pytest.fixture
+def harness(make: Callable[..., Harness]) -> Harness:
+    return make()

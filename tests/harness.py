@@ -1,0 +1,207 @@
+"""A queue on a clock that tests move, in this process or behind a real manager; it can crash and come back."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from master.committer import LEASE, Committer, results_of
+from master.engine import Clock, Engine
+from master.server import QueueServer
+from master.store import Store
+from taskyard import wire
+from taskyard.errors import Unreachable
+from taskyard.model import Lease, Outcome, Task
+from taskyard.transport import LONGEST_WAIT, RemoteQueue
+
+AUTHKEY = b"the key of these tests"
+LEASE_TIME = 30.0
+Kind = Literal["in-process", "manager"]
+KINDS: tuple[Kind, ...] = ("in-process", "manager")
+T = TypeVar("T")
+
+
+class FakeClock:
+    """Both clocks of an engine; they stand still until they are moved."""
+
+    def __init__(self) -> None:
+        self.wall = 1_700_000_000.0
+        self.monotonic = 1000.0
+
+    def move(self, seconds: float) -> None:
+        self.wall += seconds
+        self.monotonic += seconds
+
+    def clock(self) -> Clock:
+        return Clock(lambda: self.wall, lambda: self.monotonic)
+
+
+class LocalQueue(RemoteQueue):
+    """The contract in this process: what `RemoteQueue` would send goes straight to the committer."""
+
+    def __init__(self, harness: Harness) -> None:
+        super().__init__("manager://in-process", AUTHKEY)
+        self._harness = harness
+        self.limits = {"payload": harness.engine.payload_limit}
+
+    def _call(self, verb: str, *args: Any) -> Any:
+        if self._closing.is_set():
+            raise Unreachable("closed")
+        engine, call = self._harness.engine, self._harness.committer.call
+        if verb == "lease":
+            session, limit, wait, names = args
+            return call(partial(engine.lease, self, session, limit, names), LEASE, wait) or []
+        if verb == "results":
+            job, after, limit, wait = args
+            return call(lambda: engine.results(job, after, limit) or None, results_of(job), min(wait, LONGEST_WAIT)) or []
+        return call(partial(getattr(engine, verb), *args))
+
+    def close(self) -> None:
+        self._closing.set()
+        self._harness.committer.call(partial(self._harness.engine.closed, self))
+
+
+class WatchedServer(QueueServer):
+    """Knows its connections, so that a test can wait for their end, or cut them all."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.open: set[Any] = set()
+        self.changed = threading.Condition()
+
+    def handle_request(self, conn: Any) -> None:
+        with self.changed:
+            self.open.add(conn)
+        try:
+            super().handle_request(conn)
+        finally:
+            with self.changed:
+                self.open.discard(conn)
+                self.changed.notify_all()
+
+    def wait_until_open(self, many: int) -> None:
+        """Return once no more than ``many`` connections are left, and what they held was given back."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.open) <= many, 10), "connections stay open"
+
+
+class Harness:
+    """``queue``: one connection to a queue in ``folder``."""
+
+    def __init__(self, folder: Path, kind: Kind, **options: Any) -> None:
+        self.kind = kind
+        self.time = FakeClock()
+        self.options: dict[str, Any] = {"lease_time": LEASE_TIME, **options}
+        self.server: WatchedServer | None = None
+        self._folder = folder
+        self._lives = 0
+        self._queues: list[RemoteQueue] = []
+        self._start(("127.0.0.1", 0))
+        self.queue = self.another()
+
+    def another(self) -> RemoteQueue:
+        """A further connection."""
+        queue: RemoteQueue = LocalQueue(self)
+        if self.server is not None:
+            queue = RemoteQueue("manager://{}:{}".format(*self.server.listener.address), AUTHKEY, 10.0, "test")
+        self._queues.append(queue)
+        return queue
+
+    def close(self, queue: RemoteQueue) -> None:
+        """End a connection; returns once the queue has noticed."""
+        self._queues.remove(queue)
+        many = len(self.server.open) if self.server else 0
+        was_connected = queue.connected
+        queue.close()
+        if self.server is not None and was_connected:
+            self.server.wait_until_open(many - 1)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, and let the engine do all that is due."""
+        self.committer.call(partial(self.time.move, seconds))
+        while self.committer.call(self.engine.tick) == 0.0:
+            pass
+
+    def reopen(self) -> None:
+        """Crash: what was not committed is gone, and every connection with it; then serve again from the disk."""
+        crashed = self.engine.store.path.parent
+        self.committer.call(partial(shutil.copytree, crashed, self._folder / str(self._lives)))
+        address = ("127.0.0.1", 0)
+        if self.server is not None:
+            address = self.server.listener.address
+            self._end_server()
+        self.committer.stop()
+        self._start(address)
+
+    def end(self) -> None:
+        """Close everything."""
+        for queue in list(self._queues):
+            queue.close()
+        self._end_server()
+        if not self.committer.ended.is_set():
+            self.committer.stop()
+        assert self.committer.broken is None, f"the master ended by itself: {self.committer.broken!r}"
+
+    def _start(self, address: tuple[str, int]) -> None:
+        folder = self._folder / str(self._lives)
+        self.engine = Engine(Store(folder), clock=self.time.clock(), **self.options)
+        self.committer = Committer(self.engine)
+        self.committer.start()
+        self._lives += 1
+        if self.kind == "manager":
+            self.server = WatchedServer(self.committer, address, AUTHKEY)
+            self.server.start()
+
+    def _end_server(self) -> None:
+        if self.server is not None:
+            self.server.close()
+            with self.server.changed:
+                connections = list(self.server.open)
+            for conn in connections:
+                wire.shut_down(conn)
+            self.server.wait_until_open(0)
+
+
+class InThread:
+    """A call under way in a thread of its own; ``result()`` waits for it."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call = call
+        self._value: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:
+            self._error = error
+
+    def result(self, timeout: float = 10.0) -> Any:
+        self._thread.join(timeout)
+        assert not self._thread.is_alive(), "the call has not returned"
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+def task(task_id: str, **fields: Any) -> Task:
+    """A task of the job ``job`` that no test looks at closely."""
+    return Task(**{"id": task_id, "job": "job", "name": "work", "payload": b"", **fields})
+
+
+def done(lease: Lease, value: bytes = b"value") -> Outcome:
+    return Outcome(lease.id, lease.token, "done", value)
+
+
+def failed(lease: Lease, cause: str = "exception: ValueError", delay: float = -1.0) -> Outcome:
+    return Outcome(lease.id, lease.token, "failed", b"error", cause, delay)
+
+
+def released(lease: Lease, delay: float = -1.0) -> Outcome:
+    return Outcome(lease.id, lease.token, "released", delay=delay)

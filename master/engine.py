@@ -75,8 +75,8 @@ class Engine:
         """Take tasks; see the contract."""
         tasks = rules.read_tasks(rows, self.payload_limit)
         if self._open() + len(tasks) > self._bound:
-            known = sum(self.store.row(sql.BY_ID, task.id) is not None for task in tasks)
-            if self._open() + len(tasks) - known > self._bound:
+            new = sum(self.store.row(sql.BY_ID, task_id) is None for task_id in {task.id for task in tasks})
+            if new and self._open() + new > self._bound:
                 raise QueueFull(f"the queue holds {self._open():,} open tasks of at most {self._bound:,} (MASTER_BOUND)")
         now, first = self._clock.wall(), self._seq + 1
         self._seq += len(tasks)
@@ -119,7 +119,7 @@ class Engine:
                 continue
             held = self._leases.take_back(task_id)
             if held is not None:
-                held.session.stop.append(task_id)
+                held.session.stop[task_id] = self._clock.monotonic() + self._leases.lease_time
             self._end(row, "cancelled", b"", "cancelled", row[4])
             cancelled += 1
         return cancelled
@@ -150,6 +150,8 @@ class Engine:
                 self._losses.pop(task_id, None)
                 self._backlog.push_row(seq)
                 retried += 1
+        if retried:
+            self.store.change(sql.KEEP_CURSOR, self._cursor)  # the withdrawn results may have been the last
         return retried
 
     def forget(self, job: Any) -> int:
@@ -261,8 +263,10 @@ class Engine:
             raise BadRequest("a heartbeat's info must be a dict")
         beating.info = info
         self.drained |= beating.draining
-        stop, beating.stop = beating.stop, []
-        return stop
+        # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
+        beating.stop = {task_id: until for task_id, until in beating.stop.items() if until > beating.seen}
+        rows = [(task_id, self.store.row(sql.BY_ID, task_id)) for task_id in beating.stop]
+        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES]
 
     def leave(self, session: Any) -> int:
         """End a session in peace: what it holds goes back, no attempt is counted."""

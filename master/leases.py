@@ -31,8 +31,8 @@ class Session:
     """On which it leases; when that closes, its leases come back."""
     info: dict[str, Any] = field(default_factory=dict)
     ids: set[str] = field(default_factory=set)
-    stop: list[str] = field(default_factory=list)
-    """Cancelled while it held them; told at its next heartbeat."""
+    stop: dict[str, float] = field(default_factory=dict)
+    """Cancelled while it held them; told at its heartbeats until then (monotonic s)."""
     alone: str = ""
     """A task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
 

@@ -6,8 +6,10 @@ fail() { printf 'python-env: %s\n' "$*" >&2; exit 1; }
 suits() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && python3 -c 'import ensurepip' 2>/dev/null; }
 
 folder=$1
+missing="the tests need Python 3.11 or newer with its venv module (Debian: python3-venv)"
 if ! suits; then
-  [[ $(id -u) -eq 0 ]] && command -v apt-get >/dev/null || fail "the tests need Python 3.11 or newer with its venv module (Debian: python3-venv)"
+  [[ $(id -u) -eq 0 ]] || fail "$missing"
+  command -v apt-get >/dev/null || fail "$missing"
   apt-get update -q >&2
   DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends python3 python3-venv ca-certificates >&2
   suits || fail "this system's Python is $(python3 --version 2>&1); the tests need 3.11 or newer"

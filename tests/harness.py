@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -70,23 +72,32 @@ class WatchedServer(QueueServer):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.open: set[Any] = set()
+        self.open: dict[Any, tuple[str, int]] = {}
+        """The client's address of each."""
         self.changed = threading.Condition()
 
     def handle_request(self, conn: Any) -> None:
         with self.changed:
-            self.open.add(conn)
+            self.open[conn] = end_of(conn, "getpeername")
         try:
             super().handle_request(conn)
         finally:
             with self.changed:
-                self.open.discard(conn)
+                del self.open[conn]
                 self.changed.notify_all()
 
-    def wait_until_open(self, many: int) -> None:
-        """Return once no more than ``many`` connections are left, and what they held was given back."""
+    def wait_until_closed(self, client: tuple[str, int] | None = None) -> None:
+        """Return once the connection from this address (None: each) has ended, and what it held was given back."""
         with self.changed:
-            assert self.changed.wait_for(lambda: len(self.open) <= many, 10), "connections stay open"
+            ended = self.changed.wait_for(lambda: client not in self.open.values() if client else not self.open, 10)
+        assert ended, "the connection stays open"
+
+
+def end_of(conn: Any, which: Literal["getsockname", "getpeername"]) -> tuple[str, int]:
+    """The address of one end of a connection."""
+    with socket.socket(fileno=os.dup(conn.fileno())) as sock:
+        address: tuple[str, int] = getattr(sock, which)()
+    return address
 
 
 class Harness:
@@ -114,11 +125,11 @@ class Harness:
     def close(self, queue: RemoteQueue) -> None:
         """End a connection; returns once the queue has noticed."""
         self._queues.remove(queue)
-        many = len(self.server.open) if self.server else 0
-        was_connected = queue.connected
+        conn = queue._conn
+        client = None if conn is None else end_of(conn, "getsockname")
         queue.close()
-        if self.server is not None and was_connected:
-            self.server.wait_until_open(many - 1)
+        if self.server is not None and client is not None:
+            self.server.wait_until_closed(client)
 
     def advance(self, seconds: float) -> None:
         """Move the clock, and let the engine do all that is due."""
@@ -163,7 +174,7 @@ class Harness:
                 connections = list(self.server.open)
             for conn in connections:
                 wire.shut_down(conn)
-            self.server.wait_until_open(0)
+            self.server.wait_until_closed()
 
 
 class InThread:

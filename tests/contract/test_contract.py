@@ -71,7 +71,7 @@ def test_a_full_queue_takes_nothing_and_acknowledges_what_it_has(make: Callable[
 
 def test_a_payload_over_the_bound_is_refused_with_its_whole_batch(make: Callable[..., Harness]) -> None:
     queue = make(payload_limit=1000).queue
-    with pytest.raises(PayloadTooLarge, match="1,001 bytes.*1,000.*MASTER_PAYLOAD_LIMIT"):
+    with pytest.raises(PayloadTooLarge, match=r"1,001 bytes.*1,000.*MASTER_PAYLOAD_LIMIT"):
         queue.submit([task("a"), task("b", payload=b"x" * 1001)])
     assert queue.submit([task("a", payload=b"x" * 1000)]) == 1
     (lease,) = queue.lease("s", 1, 0)
@@ -80,9 +80,7 @@ def test_a_payload_over_the_bound_is_refused_with_its_whole_batch(make: Callable
     assert queue.settle("s", [done(lease, b"x" * 1000)]) == 1
 
 
-def test_a_backlog_longer_than_memory_keeps_its_order(
-    make: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backlog_longer_than_memory_keeps_its_order(make: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Backlog.__init__, "__defaults__", (4,))
     queue = make().queue
     for start in range(0, 60, 5):

@@ -229,17 +229,17 @@ class Engine:
         """Take outcomes. An outcome whose lease was lost counts only if it is the first *done* of its task."""
         outcomes = rules.read_outcomes(rows, self.payload_limit)
         self._session(session)
-        now, done, counted = self._clock.wall(), [], 0
+        now, done, counted = self._clock.wall(), dict[str, tuple[Any, ...]](), 0
         for outcome in outcomes:
             held = self._leases.get(outcome.id)
             if held is None or held.token != outcome.token:
-                counted += outcome.kind == "done" and self._settle_late(outcome)
+                counted += outcome.kind == "done" and outcome.id not in done and self._settle_late(outcome)
                 continue
             counted += 1
             self._leases.take_back(outcome.id)
             if outcome.kind == "done":
                 self._cursor += 1
-                done.append((self._cursor, outcome.value, now, held.entry.seq))
+                done[outcome.id] = (self._cursor, outcome.value, now, held.entry.seq)
                 self.jobs_ended.add(held.entry.job)
             elif outcome.kind == "failed":
                 self._attempt_failed(held.entry, outcome.value, outcome.cause, outcome.delay)
@@ -249,7 +249,7 @@ class Engine:
             else:
                 self._backlog.push(held.entry)
         if done:
-            self.store.change_many(sql.END_DONE, done)
+            self.store.change_many(sql.END_DONE, done.values())
             self._move("ready", "done", len(done))
             if self._losses:
                 for outcome in outcomes:

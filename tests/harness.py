@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from master import rules
 from master.committer import LEASE, Committer, results_of
 from master.engine import Clock, Engine
 from master.server import QueueServer
@@ -56,9 +57,11 @@ class LocalQueue(RemoteQueue):
         engine, call = self._harness.engine, self._harness.committer.call
         if verb == "lease":
             session, limit, wait, names = args
-            return call(partial(engine.lease, self, session, limit, names), LEASE, wait) or []
+            known = None if names is None else rules.read_names(names, "names")
+            return call(partial(engine.lease, self, session, limit, known), LEASE, wait) or []
         if verb == "results":
             job, after, limit, wait = args
+            rules.read_text(job, "job")
             return call(lambda: engine.results(job, after, limit) or None, results_of(job), min(wait, LONGEST_WAIT)) or []
         return call(partial(getattr(engine, verb), *args))
 

@@ -32,5 +32,13 @@ def make(kind: Kind, tmp_path: Path) -> Iterator[Callable[..., Harness]]:
 
 
 @pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Harness]:
+    """A queue behind a real manager, for what belongs to the port."""
+    harness = Harness(tmp_path, "manager")
+    yield harness
+    harness.end()
+
+
+@pytest.fixture
 def harness(make: Callable[..., Harness]) -> Harness:
     return make()

@@ -1,0 +1,206 @@
+"""Whatever a caller sends, the queue refuses it in words, has changed nothing, and goes on serving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from master.server import ARGUMENTS
+from taskyard.errors import BadRequest, PayloadTooLarge, TaskyardError
+from taskyard.transport import RemoteQueue
+from tests.harness import KINDS, LEASE_TIME, Harness, done, failed, task
+
+HUGE = 10**5000
+NO_NAME = ["", "x" * 201, "\ud800", None, 7, b"a", ("a",), ["a"]]
+NO_INT = ["1", 1.0, 2**31, -(2**31) - 1, HUGE, None, True]
+NO_SECONDS = ["1", -1, -0.5, float("nan"), float("inf"), 1e10, HUGE, None, True]
+WRONG_FIELDS = [
+    *(("id", value) for value in NO_NAME),
+    *(("job", value) for value in NO_NAME),
+    *(("name", value) for value in NO_NAME),
+    *(("payload", value) for value in ["text", None, 7, bytearray(b"x"), [1]]),
+    *((field, value) for field in ("priority", "retries") for value in NO_INT),
+    *((field, value) for field in ("delay", "backoff", "time_limit", "result_ttl") for value in NO_SECONDS),
+]
+NO_BATCH = [None, 7, "a", {"a": 1}, {1, 2}, b"x", [7], ["ab"], [()], [("a",)], [tuple(range(20))], [{}], [None]]
+NO_TEXT = [None, 7, b"s", ["s"], {}, "\ud800", ("s",)]
+NO_COUNT = [-1, "1", 1.5, None, True, 2**63, HUGE, [1]]
+
+
+@pytest.mark.parametrize(("field", "value"), WRONG_FIELDS, ids=lambda value: ascii(value)[:20] if value is not HUGE else "huge")
+def test_a_task_with_a_field_that_makes_no_sense_is_refused_with_its_batch(harness: Harness, field: str, value: Any) -> None:
+    with pytest.raises(BadRequest, match=field):
+        harness.queue._call("submit", [tuple(task("good")), tuple(task("bad")._replace(**{field: value}))])
+    assert harness.queue.stats()["ready"] == 0
+
+
+def calls() -> Iterator[tuple[Any, ...]]:
+    good = ("a", 1, "done", b"", "", -1.0)
+    wrong_outcomes = [
+        *((0, value) for value in NO_TEXT),
+        *((1, value) for value in ("1", None, 1.0, True)),
+        *((2, value) for value in ("lost", None, 7, [], b"done")),
+        *((3, value) for value in ("text", None, bytearray(b"x"))),
+        *((4, value) for value in (None, 7, b"x")),
+        *((5, value) for value in ("1", None, float("nan"), float("inf"), HUGE, True)),
+    ]
+    for index, value in wrong_outcomes:
+        yield "settle", "s", [(*good[:index], value, *good[index + 1 :])]
+    for batch in NO_BATCH:
+        yield "submit", batch
+        yield "settle", "s", batch
+    for text in NO_TEXT:
+        yield "settle", text, []
+        yield "heartbeat", text, {}
+        yield "leave", text
+        yield "lease", text, 1, 0, None
+        yield "results", text, 0, 10, 0
+        yield "forget", text
+        yield "find", text, None, 10, 0
+        if text is not None:
+            yield "find", "ready", text, 10, 0
+            yield "lease", "s", 1, 0, [text]
+        yield "cancel", [text]
+        yield "retry", [text]
+    for names in (7, "a", {"a": 1}, {1}):
+        yield "cancel", names
+        yield "retry", names
+        yield "lease", "s", 1, 0, names
+    for count in NO_COUNT:
+        yield "lease", "s", count, 0, None
+        yield "results", "job", count, 10, 0
+        yield "results", "job", 0, count, 0
+        yield "find", "ready", None, count, 0
+        yield "find", "ready", None, 10, count
+    for job in ([], {}, 0, b"", False, 0.0):
+        yield "find", "ready", job, 10, 0
+    yield "lease", "s", 0, 0, None
+    for info in (
+        None,
+        [],
+        "info",
+        {"slots": "many"},
+        {"slots": -1},
+        {"slots": HUGE},
+        {"busy": None},
+        {"busy": [1]},
+        {"tasks": 5},
+        {"tasks": [["add"]]},
+        {"tasks": [1, "add"]},
+        {"tasks": ["\ud800"]},
+        {"tasks": None},
+        {"host": 7},
+        {"host": "\ud800"},
+        {"host": "x" * 100_000},
+        {"draining": "no"},
+    ):
+        yield "heartbeat", "s", info
+
+
+@pytest.mark.parametrize("call", list(calls()), ids=lambda call: call[0])
+def test_a_call_with_arguments_that_make_no_sense_is_refused(harness: Harness, call: tuple[Any, ...]) -> None:
+    harness.queue.submit([task("a", name="nobody knows it")])
+    with pytest.raises(BadRequest):
+        harness.queue._call(*call)
+    still_serves(harness, "a")
+
+
+def test_a_cause_may_say_anything_and_is_cut(harness: Harness) -> None:
+    harness.queue.submit([task("a"), task("b")])
+    a, b = harness.queue.lease("s", 10, 0)
+    assert harness.queue.settle("s", [failed(a, "exception: \ud800"), failed(b, "exception: " + "x" * 100_000)]) == 2
+    short, long = (result.cause for result in harness.queue.results("job", 0, 10, 0))
+    assert short == "exception: \\ud800"
+    assert len(long) == 10_000
+
+
+def still_serves(harness: Harness, *expected: str) -> None:
+    """All that depends on what was told earlier still works."""
+    for _ in range(3):
+        harness.queue.heartbeat("good", {"host": "h", "slots": 1, "busy": 0, "tasks": ["work", "nobody knows it"]})
+        harness.advance(LEASE_TIME * 0.4)
+    assert len(harness.queue.workers()) >= 1
+    assert tuple(found.id for found in harness.queue.find("ready", None, 100, 0)) == expected
+    leases = harness.queue.lease("good", 100, 0)
+    assert harness.queue.settle("good", [done(lease) for lease in leases]) == len(expected)
+
+
+def test_finding_reaches_as_far_as_numbers_go(harness: Harness) -> None:
+    harness.queue.submit([task("a"), task("b")])
+    harness.queue.lease("s", 1, 0)
+    assert harness.queue.find("ready", None, 2**63 - 1, 2**63 - 1) == []
+    assert [found.id for found in harness.queue.find("ready", None, 2**63 - 1, 0)] == ["b"]
+    assert harness.queue.results("job", 2**63 - 1, 2**63 - 1, 0) == []
+
+
+@pytest.mark.parametrize("wait", [None, "1", -1, float("nan"), HUGE * -1, [1], True], ids=lambda wait: str(type(wait)))
+def test_a_wait_that_is_no_time_is_refused_at_the_port(manager: Harness, wait: Any) -> None:
+    queue = manager.queue
+    for call in (("lease", "s", 1, wait, None), ("results", "job", 0, 1, wait)):
+        with pytest.raises(BadRequest, match="wait"):
+            queue._call(*call)
+
+
+@pytest.mark.parametrize(
+    "verb", ["shutdown", "tick", "commit", "rollback", "closed", "_end", "__class__", None, ["submit"], 7, ""]
+)
+def test_no_other_method_can_be_reached(manager: Harness, verb: Any) -> None:
+    queue = manager.queue
+    for args in ((), ("a",), ("a", "b")):
+        with pytest.raises(BadRequest, match="no verb"):
+            queue._call(verb, *args)
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    | st.binary(max_size=5)
+    | st.sampled_from(["s", "a", "job", "ready", "leased", "done", "host", "slots", "busy", "tasks", "draining", "work"]),
+    lambda inner: (
+        st.lists(inner, max_size=6)
+        | st.tuples(inner, inner)
+        | st.dictionaries(
+            st.sampled_from(["host", "slots", "busy", "tasks", "draining"]) | st.text(max_size=2), inner, max_size=4
+        )
+    ),
+    max_leaves=12,
+)
+any_call = st.sampled_from(sorted(ARGUMENTS)).flatmap(
+    lambda verb: st.tuples(st.just(verb), *[plain] * ARGUMENTS[verb]).filter(lambda call: call[0] not in ("lease", "results"))
+)
+any_poll = st.tuples(st.just("lease"), plain, plain, st.just(0), plain) | st.tuples(
+    st.just("results"), plain, plain, plain, st.just(0)
+)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def lasting(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    harness = Harness(Path(tmp_path_factory.mktemp("queue")), request.param)
+    yield harness
+    harness.end()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(call=any_call | any_poll)
+def test_arbitrary_plain_data_is_answered_and_the_queue_goes_on(lasting: Harness, call: tuple[Any, ...]) -> None:
+    queue: RemoteQueue = lasting.queue
+    try:
+        queue._call(*call)
+    except (BadRequest, PayloadTooLarge):
+        pass
+    except TaskyardError as error:
+        raise AssertionError(f"neither an answer nor a refusal: {error!r}") from error
+    lasting.advance(LEASE_TIME * 0.6)
+    queue.workers()
+    queue.submit([task("probe", priority=2**31 - 1)])
+    assert queue.find("ready", "job", 1, 0)[0].id == "probe"
+    queue.cancel(["probe"])
+    queue.forget("job")

@@ -101,7 +101,7 @@ class Engine:
 
     def results(self, job: Any, after: Any, limit: Any) -> list[tuple[Any, ...]]:
         """Results of a job behind a cursor, at most `REPLY_BYTES` of them."""
-        rules.read_names([job], "job")
+        rules.read_text(job, "job")
         found = self.store.rows(sql.RESULTS, job, rules.read_int(after, "after"), rules.read_int(limit, "limit", 1))
         size = 0
         for index, row in enumerate(found):
@@ -127,7 +127,9 @@ class Engine:
     def find(self, state: Any, job: Any, limit: Any, after: Any) -> list[tuple[Any, ...]]:
         """Tasks in a state, oldest first, skipping ``after``."""
         limit, after = rules.read_int(limit, "limit", 1), rules.read_int(after, "after")
-        rules.read_names([job or "", state], "job and state")
+        rules.read_text(state, "state")
+        if job is not None:
+            rules.read_text(job, "job")
         if state == "leased":
             held = [self.store.row(sql.FIND_ONE, task_id) for task_id in self._leases.ids()]
             rows = [(*row[:3], state, *row[4:]) for row in held if row and job in (None, row[1])]
@@ -136,7 +138,8 @@ class Engine:
             raise BadRequest(f"no state {state!r}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
         # A leased task's row says ready; as many more are read as may have to be left out.
         margin = len(self._leases) if state == "ready" else 0
-        found = self.store.rows(sql.FIND, state, job, job, limit + after + margin, 0 if margin else after)
+        many = min(limit + after + margin, 2**63 - 1) if margin else limit
+        found = self.store.rows(sql.FIND, state, job, job, many, 0 if margin else after)
         if margin:
             found = [row for row in found if self._leases.get(row[0]) is None][after:]
         return found[:limit]
@@ -156,7 +159,7 @@ class Engine:
 
     def forget(self, job: Any) -> int:
         """Delete the ended tasks of a job."""
-        rules.read_names([job], "job")
+        rules.read_text(job, "job")
         return self._deleted(self.store.rows(sql.FORGET, job))
 
     def stats(self) -> dict[str, Any]:
@@ -180,10 +183,10 @@ class Engine:
         return [
             (
                 session.name,
-                str(session.info.get("host", "")),
-                int(session.info.get("slots", 0)),
-                int(session.info.get("busy", 0)),
-                tuple(session.info.get("tasks", ())),
+                session.info["host"],
+                session.info["slots"],
+                session.info["busy"],
+                tuple(session.info["tasks"]),
                 len(session.ids),
                 round(now - session.seen, 3),
             )
@@ -259,9 +262,7 @@ class Engine:
     def heartbeat(self, session: Any, info: Any) -> list[str]:
         """Keep the session's leases; returns which of its tasks were cancelled meanwhile."""
         beating = self._session(session)
-        if not isinstance(info, dict):
-            raise BadRequest("a heartbeat's info must be a dict")
-        beating.info = info
+        beating.info = rules.read_info(info)
         self.drained |= beating.draining
         # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
         beating.stop = {task_id: until for task_id, until in beating.stop.items() if until > beating.seen}
@@ -270,7 +271,7 @@ class Engine:
 
     def leave(self, session: Any) -> int:
         """End a session in peace: what it holds goes back, no attempt is counted."""
-        leaving = self._leases.sessions.pop(session, None)
+        leaving = self._leases.sessions.pop(rules.read_text(session, "session"), None)
         return 0 if leaving is None else self._give_back(leaving, lost=False)
 
     def closed(self, connection: object) -> None:
@@ -333,8 +334,7 @@ class Engine:
         return [session for session in self._leases.sessions.values() if session.info]
 
     def _session(self, name: Any) -> Session:
-        rules.read_names([name], "session")
-        return self._leases.session(name, self._clock.monotonic())
+        return self._leases.session(rules.read_text(name, "session"), self._clock.monotonic())
 
     def _fair_share(self) -> int:
         # Near its end a job is spread over all workers instead of sitting in the first one's buffer.
@@ -404,7 +404,7 @@ class Engine:
     def _fail_unknown(self, now: float) -> None:
         """Fail tasks whose name no worker has known for a lease time; without any worker they wait."""
         workers = self._workers()
-        known = {name for session in workers for name in session.info.get("tasks", ())}
+        known = {name for session in workers for name in session.info["tasks"]}
         waiting = [name for name in self._backlog.names() if name not in known] if workers else []
         self._unknown_since = {name: self._unknown_since.get(name, now) for name in waiting}
         for name, since in self._unknown_since.items():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +11,8 @@ from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, RETRIES_AFTER_DEATH, Outcome
 
 WITH_THE_SLOT_ALIVE = ("exception", "unknown task", "cancelled")
 LONGEST_NAME = 200
+LONGEST_CAUSE = 10_000
+"""Characters of a cause that are kept; what a task raised may say more."""
 KINDS = ("done", "failed", "released")
 
 
@@ -44,7 +45,7 @@ def read_tasks(rows: Any, payload_limit: int) -> list[Task]:
             or _wrong_seconds(task.result_ttl, "result_ttl")
         )
         if wrong:
-            raise BadRequest(f"task {str(task.id)[:LONGEST_NAME]!r}: {wrong}")
+            raise BadRequest(f"task {_shown(task.id)}: {wrong}")
         _check_size(task.id, task.payload, payload_limit)
     return tasks
 
@@ -52,18 +53,22 @@ def read_tasks(rows: Any, payload_limit: int) -> list[Task]:
 def read_outcomes(rows: Any, payload_limit: int) -> list[Outcome]:
     """Outcomes from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
     outcomes = [_made(Outcome, row) for row in _list(rows)]
-    for outcome in outcomes:
+    for index, outcome in enumerate(outcomes):
         if (
-            not isinstance(outcome.id, str)
+            not _is_text(outcome.id)
             or type(outcome.token) is not int
             or outcome.kind not in KINDS
             or not isinstance(outcome.value, bytes)
-            or not _is_text(outcome.cause)
+            or not isinstance(outcome.cause, str)
             or type(outcome.delay) not in (int, float)
-            or not math.isfinite(outcome.delay)
+            or not -1e10 < outcome.delay < 1e10
         ):
-            raise BadRequest(f"outcome of task {str(outcome.id)[:LONGEST_NAME]!r} has fields that make no sense")
+            raise BadRequest(f"outcome of task {_shown(outcome.id)} has fields that make no sense")
         _check_size(outcome.id, outcome.value, payload_limit)
+        if len(outcome.cause) > LONGEST_CAUSE or not _is_text(outcome.cause):
+            # A cause quotes what a task raised, which may be anything: no reason to refuse the outcome.
+            cause = outcome.cause[:LONGEST_CAUSE].encode(errors="backslashreplace").decode()
+            outcomes[index] = outcome._replace(cause=cause)
     return outcomes
 
 
@@ -74,11 +79,39 @@ def read_names(names: Any, what: str) -> list[str]:
     return list(names)
 
 
+def read_text(value: Any, what: str) -> str:
+    """An id or a name from the wire. Raises `BadRequest`."""
+    if not _is_text(value):
+        raise BadRequest(f"{what} must be text")
+    return str(value)
+
+
 def read_int(value: Any, what: str, least: int = 0) -> int:
     """A whole number from the wire. Raises `BadRequest`."""
     if type(value) is not int or not least <= value < 2**63:
-        raise BadRequest(f"{what} must be a whole number from {least}, not {value!r}")
+        raise BadRequest(f"{what} must be a whole number from {least}")
     return value
+
+
+def read_info(info: Any) -> dict[str, Any]:
+    """What a worker tells of itself, without what nobody knows. Raises `BadRequest`."""
+    if not isinstance(info, dict):
+        raise BadRequest("a heartbeat's info must be a dict")
+    host, draining = info.get("host", ""), info.get("draining", False)
+    if not _is_text(host) or len(host) > 1000 or type(draining) is not bool:
+        raise BadRequest("a heartbeat's host must be text, its draining true or false")
+    return {
+        "host": host,
+        "slots": read_int(info.get("slots", 0), "slots"),
+        "busy": read_int(info.get("busy", 0), "busy"),
+        "tasks": read_names(info.get("tasks", ()), "tasks"),
+        "draining": draining,
+    }
+
+
+def _shown(task_id: Any) -> str:
+    # What is no text may be long to print: a number of any size, a list that holds itself a million times.
+    return repr(task_id[:LONGEST_NAME]) if isinstance(task_id, str) else f"without an id (it is a {type(task_id).__name__})"
 
 
 def _made(kind: Any, row: Any) -> Any:

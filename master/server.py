@@ -157,20 +157,20 @@ class QueueServer(Server):
         engine, call = self._engine, self._committer.call
         if verb == "hello":
             return {"protocol": PROTOCOL, "payload_limit": engine.payload_limit, "message_limit": self._message_limit}
-        if ARGUMENTS.get(verb) != len(args):
-            raise BadRequest(f"no verb {verb!r} that takes {len(args)} arguments")
+        if not isinstance(verb, str) or ARGUMENTS.get(verb) != len(args):
+            raise BadRequest(f"no verb {verb if isinstance(verb, str) else ''!r:.100} that takes {len(args)} arguments")
         if verb == "lease":
             session, limit, wait, names = args
             known = None if names is None else rules.read_names(names, "names")
             return call(partial(engine.lease, conn, session, limit, known), LEASE, _seconds(wait)) or []
         if verb == "results":
             job, after, limit, wait = args
-            rules.read_names([job], "job")
+            rules.read_text(job, "job")
             return call(lambda: engine.results(job, after, limit) or None, results_of(job), _seconds(wait)) or []
         return call(partial(getattr(engine, verb), *args))
 
 
 def _seconds(wait: Any) -> float:
     if type(wait) not in (int, float) or not wait >= 0:
-        raise BadRequest(f"wait must be seconds, not {wait!r}")
+        raise BadRequest("wait must be seconds, zero or more")
     return float(min(wait, LONGEST_WAIT))

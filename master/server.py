@@ -7,6 +7,7 @@ A client names an object, a method and arguments. There are three objects: ``que
 
 from __future__ import annotations
 
+import math
 import threading
 from functools import partial
 from multiprocessing import AuthenticationError, connection
@@ -106,15 +107,16 @@ class QueueServer(Server):
         connection.deliver_challenge(conn, self.authkey)
         connection.answer_challenge(conn, self.authkey)
         conn.max_bytes = self._message_limit
-        wire.bound_waits(conn, 0, SEND_SECONDS)
         _, name, args, _ = self._read(conn)
+        conn.deadline = math.inf
+        wire.bound_waits(conn, 0, SEND_SECONDS)
         return name, args
 
     def _do_once(self, name: Any, args: Any) -> tuple[str, Any]:
         """What a standard client asks on connections of their own: the names of the two queues, their methods."""
         if name in ("dummy", "incref", "decref"):
             return "#RETURN", None
-        ident = foreign.TYPES.get(args[0]) if name == "create" and args else None
+        ident = foreign.TYPES.get(args[0]) if name == "create" and args and isinstance(args[0], str) else None
         if ident is not None:
             return "#RETURN", (ident, foreign.EXPOSED)
         return "#ERROR", ValueError(f"only {' and '.join(foreign.TYPES)} can be asked for here")

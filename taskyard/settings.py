@@ -76,14 +76,14 @@ def load_settings() -> Settings:
 
 def parse_url(url: str) -> tuple[str, int]:
     """Host and port of a ``manager://host:port`` URL (port 5000 when absent). Raises `SettingsError`."""
-    parts = urlsplit(url)
     try:
-        port = parts.port or 5000
-    except ValueError:
-        port = 0
-    if parts.scheme != "manager" or not parts.hostname or not port:
+        parts = urlsplit(url)
+        scheme, host, port = parts.scheme, parts.hostname, parts.port or 5000
+    except ValueError:  # a port that is none, half a pair of brackets
+        scheme, host, port = "", None, 0
+    if scheme != "manager" or not host:
         raise SettingsError(f"TASKYARD_URL={url!r}: expected manager://HOST:PORT, for instance manager://master:5000")
-    return parts.hostname, port
+    return host, port
 
 
 def find_authkey(settings: Settings) -> bytes:

@@ -264,6 +264,8 @@ def _why(error: Exception) -> str:
 
 
 def _error_of(value: Any) -> Exception:
+    if isinstance(value, Exception):  # of a call that the master could not even read
+        return BadRequest(str(value))
     # Errors travel as (class name, message), so that neither side unpickles more than plain data.
     name, message = value
     kind = getattr(errors, str(name), None)

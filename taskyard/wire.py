@@ -8,12 +8,16 @@ nobody can make this side run code.
 from __future__ import annotations
 
 import io
+import math
 import os
 import pickle
+import queue  # noqa: F401 - its exceptions come by name
 import socket
 import struct
+import sys
 from multiprocessing import connection
 from multiprocessing.managers import listener_client  # type: ignore[attr-defined]
+from time import monotonic
 from typing import Any, cast
 
 SERIALIZER = "taskyard"
@@ -30,15 +34,30 @@ class PlainUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"only plain data is taken here, not {module}.{name}")
 
 
+ERROR_MODULES = ("builtins", "queue", "_queue")
+
+
 def load(data: bytes) -> Any:
     """Plain data from its pickle. Raises UnpicklingError for anything else, and whatever garbage makes an unpickler raise."""
     return PlainUnpickler(io.BytesIO(data)).load()
+
+
+class ReplyUnpickler(PlainUnpickler):
+    """Takes the standard library's exceptions too, in which a server tells what it refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = getattr(sys.modules[module], name, None) if module in ERROR_MODULES else None
+        if isinstance(found, type) and issubclass(found, Exception):
+            return found
+        return super().find_class(module, name)
 
 
 class PlainConnection(connection.Connection):  # type: ignore[misc,unused-ignore]
     """A socket's connection whose ``recv`` takes plain data of a bounded size."""
 
     max_bytes = HANDSHAKE_BYTES
+    deadline = math.inf
+    """Monotonic seconds after which nothing more is read: a stranger may not send a byte now and then for ever."""
 
     def recv(self) -> Any:
         """The next message. Raises EOFError, OSError (also for a message over ``max_bytes``), UnpicklingError."""
@@ -47,6 +66,15 @@ class PlainConnection(connection.Connection):  # type: ignore[misc,unused-ignore
     def recv_bytes(self, maxlength: int | None = None) -> bytes:
         """One message's bytes; the bound of this connection holds where the caller gives none."""
         return super().recv_bytes(self.max_bytes if maxlength is None else maxlength)
+
+    def _recv(self, size: int, *_: Any) -> Any:
+        read = os.read if self.deadline == math.inf else self._read_in_time
+        return super()._recv(size, read)  # type: ignore[misc,unused-ignore]
+
+    def _read_in_time(self, handle: int, size: int) -> bytes:
+        if monotonic() >= self.deadline:
+            raise TimeoutError("it took too long to prove its key")
+        return os.read(handle, size)
 
     def send(self, obj: Any) -> None:
         """Send plain data; the standard pickler is five times as fast as the one that ``multiprocessing`` uses."""
@@ -60,7 +88,15 @@ class PlainConnection(connection.Connection):  # type: ignore[misc,unused-ignore
             return True
 
 
-def adopt(sock: socket.socket, timeout: float) -> PlainConnection:
+class ClientConnection(PlainConnection):
+    """The side that asks; see `ReplyUnpickler`."""
+
+    def recv(self) -> Any:
+        """The next message. Raises EOFError, OSError (also for a message over ``max_bytes``), UnpicklingError."""
+        return ReplyUnpickler(io.BytesIO(self.recv_bytes())).load()
+
+
+def adopt(sock: socket.socket, timeout: float, kind: type[PlainConnection] = PlainConnection) -> PlainConnection:
     """A connection over a connected socket, each of its reads and writes bounded by ``timeout`` seconds."""
     sock.setblocking(True)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -68,7 +104,7 @@ def adopt(sock: socket.socket, timeout: float) -> PlainConnection:
     for option, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
-    made = PlainConnection(sock.detach())
+    made = kind(sock.detach())
     bound_waits(made, timeout)
     return made
 
@@ -105,7 +141,9 @@ class PlainListener:
 
     def accept(self) -> PlainConnection:
         """The next connection. Raises OSError when the listener is closed or no descriptor is left."""
-        return adopt(self._socket.accept()[0], HANDSHAKE_SECONDS)
+        conn = adopt(self._socket.accept()[0], HANDSHAKE_SECONDS)
+        conn.deadline = monotonic() + HANDSHAKE_SECONDS
+        return conn
 
     def close(self) -> None:
         """Stop listening; a blocked `accept` raises OSError."""
@@ -121,10 +159,13 @@ def open_connection(address: tuple[str, int], authkey: bytes, timeout: float = H
 
     Raises OSError, EOFError (nobody there, or nobody who speaks this protocol), `multiprocessing.AuthenticationError`.
     """
-    conn = adopt(socket.create_connection(address, timeout=timeout), timeout)
+    conn = adopt(socket.create_connection(address, timeout=timeout), timeout, ClientConnection)
     try:
         connection.answer_challenge(conn, authkey)
         connection.deliver_challenge(conn, authkey)
+    except AssertionError:  # what Python 3.11 makes of another greeting than a challenge
+        conn.close()
+        raise ConnectionError("it speaks another protocol") from None
     except BaseException:
         conn.close()
         raise

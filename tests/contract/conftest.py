@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.master_process import MasterProcess
 from tests.harness import KINDS, Harness, Kind
 
 
@@ -42,3 +43,12 @@ def manager(tmp_path: Path) -> Iterator[Harness]:
 @pytest.fixture
 def harness(make: Callable[..., Harness]) -> Harness:
     return make()
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
+    """A real master, shared by the tests of a file."""
+    process = MasterProcess(tmp_path_factory.mktemp("master"))
+    process.start()
+    yield process
+    process.close()

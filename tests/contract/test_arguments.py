@@ -27,9 +27,30 @@ WRONG_FIELDS = [
     *((field, value) for field in ("priority", "retries") for value in NO_INT),
     *((field, value) for field in ("delay", "backoff", "time_limit", "result_ttl") for value in NO_SECONDS),
 ]
-NO_BATCH = [None, 7, "a", {"a": 1}, {1, 2}, b"x", [7], ["ab"], [()], [("a",)], [tuple(range(20))], [{}], [None]]
-NO_TEXT = [None, 7, b"s", ["s"], {}, "\ud800", ("s",)]
-NO_COUNT = [-1, "1", 1.5, None, True, 2**63, HUGE, [1]]
+NO_BATCH: list[Any] = [None, 7, "a", {"a": 1}, {1, 2}, b"x", [7], ["ab"], [()], [("a",)], [tuple(range(20))], [{}], [None]]
+NO_TEXT: list[Any] = [None, 7, b"s", ["s"], {}, "\ud800", ("s",)]
+NO_COUNT: list[Any] = [-1, "1", 1.5, None, True, 2**63, HUGE, [1]]
+NO_KIND: list[Any] = ["lost", None, 7, [], b"done"]
+NO_JOB: list[Any] = [[], {}, 0, b"", False, 0.0]
+NO_INFO: list[Any] = [
+    None,
+    [],
+    "info",
+    {"slots": "many"},
+    {"slots": -1},
+    {"slots": HUGE},
+    {"busy": None},
+    {"busy": [1]},
+    {"tasks": 5},
+    {"tasks": [["add"]]},
+    {"tasks": [1, "add"]},
+    {"tasks": ["\ud800"]},
+    {"tasks": None},
+    {"host": 7},
+    {"host": "\ud800"},
+    {"host": "x" * 100_000},
+    {"draining": "no"},
+]
 
 
 @pytest.mark.parametrize(("field", "value"), WRONG_FIELDS, ids=lambda value: ascii(value)[:20] if value is not HUGE else "huge")
@@ -44,7 +65,7 @@ def calls() -> Iterator[tuple[Any, ...]]:
     wrong_outcomes = [
         *((0, value) for value in NO_TEXT),
         *((1, value) for value in ("1", None, 1.0, True)),
-        *((2, value) for value in ("lost", None, 7, [], b"done")),
+        *((2, value) for value in NO_KIND),
         *((3, value) for value in ("text", None, bytearray(b"x"))),
         *((4, value) for value in (None, 7, b"x")),
         *((5, value) for value in ("1", None, float("nan"), float("inf"), HUGE, True)),
@@ -77,28 +98,10 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "results", "job", 0, count, 0
         yield "find", "ready", None, count, 0
         yield "find", "ready", None, 10, count
-    for job in ([], {}, 0, b"", False, 0.0):
+    for job in NO_JOB:
         yield "find", "ready", job, 10, 0
     yield "lease", "s", 0, 0, None
-    for info in (
-        None,
-        [],
-        "info",
-        {"slots": "many"},
-        {"slots": -1},
-        {"slots": HUGE},
-        {"busy": None},
-        {"busy": [1]},
-        {"tasks": 5},
-        {"tasks": [["add"]]},
-        {"tasks": [1, "add"]},
-        {"tasks": ["\ud800"]},
-        {"tasks": None},
-        {"host": 7},
-        {"host": "\ud800"},
-        {"host": "x" * 100_000},
-        {"draining": "no"},
-    ):
+    for info in NO_INFO:
         yield "heartbeat", "s", info
 
 

@@ -31,7 +31,7 @@ def join() -> QueueManager:
 
 
 def wait_for_ever(waiting: multiprocessing.Queue[int]) -> None:
-    task = join().get_task_queue()
+    task = join().get_task_queue()  # type: ignore[attr-defined]
     waiting.put(os.getpid())
     task.get()
 
@@ -45,7 +45,7 @@ def main(rounds: int) -> None:
     for _ in victims:
         waiting.get()
     manager = join()
-    task = manager.get_task_queue()
+    task = manager.get_task_queue()  # type: ignore[attr-defined]
     reached, slowest = 0, 0.0
     for n, victim in enumerate(victims):
         # The survivor asks last, so whoever waits longest, the victim, is the next to be served.

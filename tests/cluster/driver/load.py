@@ -7,8 +7,22 @@ import sys
 import time
 from concurrent.futures import Future
 
-from driver.tasks import square_after
 from taskyard import Cluster
+from taskyard.settings import find_authkey, load_settings
+from taskyard.transport import RemoteQueue
+from tests.cluster.driver.tasks import square_after
+
+
+def results_of(job: str) -> tuple[list[str], list[int]]:
+    """What the queue itself says: the id of each result, and its attempts."""
+    settings = load_settings()
+    ids, attempts, after = [], [], 0
+    with RemoteQueue(settings.taskyard_url, find_authkey(settings)) as queue:
+        while page := queue.results(job, after, 5000, 0):
+            ids += [result.id for result in page]
+            attempts += [result.attempts for result in page]
+            after = page[-1].cursor
+    return ids, attempts
 
 
 def main(count: int, seconds: float) -> None:
@@ -26,11 +40,7 @@ def main(count: int, seconds: float) -> None:
             futures[-1].add_done_callback(note)
         print(json.dumps({"submitted": count, "job": cluster.job}), flush=True)
         wrong = [n for n, future in enumerate(futures) if future.exception() is not None or future.result() != n * n]
-        ids, attempts, after = [], [], 0
-        while page := cluster.results(after):
-            ids += [result.id for result in page]
-            attempts += [result.attempts for result in page]
-            after = page[-1].cursor
+    ids, attempts = results_of(cluster.job)
     print(
         json.dumps(
             {

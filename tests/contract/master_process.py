@@ -1,0 +1,82 @@
+"""A real ``python -m master``: started, killed, started again on the same port and data."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from taskyard.transport import RemoteQueue
+
+ROOT = Path(__file__).parents[2]
+AUTHKEY = b"the key of a real master"
+
+
+class MasterProcess:
+    """Runs from `start` until `kill` or `stop`."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.port = free_port()
+        self.url = f"manager://127.0.0.1:{self.port}"
+        self._settings = {name.upper(): str(value) for name, value in settings.items()}
+        self._log = (folder / "master.log").open("a+")
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, wait: bool = True) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "master"], cwd=self.folder, env=self.environment(), stderr=self._log, stdout=self._log
+        )
+        if wait:
+            with self.queue(20.0) as queue:
+                queue.connect()
+
+    def environment(self) -> dict[str, str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("TASKYARD", "MASTER", "WORKER"))}
+        return plain | {
+            "PYTHONPATH": str(ROOT),
+            "TASKYARD_URL": self.url,
+            "TASKYARD_AUTHKEY": AUTHKEY.decode(),
+            "MASTER_PORT": str(self.port),
+            "MASTER_DATA": str(self.folder / "data"),
+            "MASTER_HEALTH_FILE": str(self.folder / "health"),
+            **self._settings,
+        }
+
+    def queue(self, patience: float | None = 10.0, name: str = "") -> RemoteQueue:
+        return RemoteQueue(self.url, AUTHKEY, patience, name)
+
+    def log(self) -> str:
+        return (self.folder / "master.log").read_text()
+
+    def kill(self) -> None:
+        """As a crash does it."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """As Docker does it; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def close(self) -> None:
+        if self.process is not None:
+            self._end(signal.SIGKILL)
+        self._log.close()
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(20)
+        self.process = None
+        return code
+
+
+def free_port() -> int:
+    """A port of this host that is free now, and that nobody is given by chance as long as few are asked for."""
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+    return port

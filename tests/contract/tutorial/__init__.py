@@ -1,0 +1,1 @@
+"""The tutorial's two programs as a reader types them: nothing of Taskyard in them."""

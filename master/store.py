@@ -48,19 +48,21 @@ class Store:
 
     def _set_up(self) -> None:
         run = self._db.execute
-        run("PRAGMA auto_vacuum=INCREMENTAL")
-        # One master a file: the lock is taken with the first write and kept, and WAL needs no shared memory file.
+        # First of all: one master a file, the lock is taken with the first access and kept, and WAL needs no shared memory
+        # file. Nothing below writes to a file that exists already, so that it opens on a full disk too.
         run("PRAGMA locking_mode=EXCLUSIVE")
-        run("PRAGMA journal_mode=WAL")
-        run("PRAGMA synchronous=FULL")
-        run("PRAGMA cache_size=-65536")
-        run("PRAGMA temp_store=MEMORY")
         version: int = run("PRAGMA user_version").fetchone()[0]
         if version > sql.VERSION:
             raise StoreBroken(
                 f"{self.path} was written by a newer release (format {version}; this one knows {sql.VERSION}):"
                 " run that release, or set MASTER_DATA to another folder"
             )
+        if version == 0:
+            run("PRAGMA auto_vacuum=INCREMENTAL")
+        run("PRAGMA journal_mode=WAL")
+        run("PRAGMA synchronous=FULL")
+        run("PRAGMA cache_size=-65536")
+        run("PRAGMA temp_store=MEMORY")
         if self.path.stat().st_size <= CHECKED_BYTES:
             verdict = run("PRAGMA quick_check(1)").fetchone()[0]
             if verdict != "ok":
@@ -123,7 +125,8 @@ class Store:
     def give_back_space(self, pages: int) -> None:
         """Cut up to ``pages`` free pages off the file; call it between transactions."""
         with self._in_words():
-            self._db.execute(f"PRAGMA incremental_vacuum({pages})").fetchall()
+            # As a script: `execute` gives up a statement without columns after its first step, which frees one page.
+            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
 
     def size(self) -> int:
         """Bytes of the file and of its log."""

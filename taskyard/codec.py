@@ -10,6 +10,7 @@ from typing import Any
 from taskyard.errors import RemoteTraceback, TaskFailed
 
 JSON, PICKLE = b"j", b"p"
+LINE_LENGTH = 300
 
 
 def encode(value: Any) -> bytes:
@@ -42,8 +43,17 @@ def encode_error(error: BaseException) -> bytes:
         pickled = pickle.dumps(error, protocol=5)
         pickle.loads(pickled)
     except Exception:
-        pickled = pickle.dumps(TaskFailed(f"{type(error).__name__}: {error}"), protocol=5)
+        pickled = pickle.dumps(TaskFailed(one_line(error)), protocol=5)
     return encode((pickled, text))
+
+
+def one_line(error: BaseException) -> str:
+    """An exception's name and text in one line of at most `LINE_LENGTH` characters, even if its ``__str__`` fails."""
+    try:
+        text = f"{type(error).__name__}: {error}"
+    except Exception:
+        text = type(error).__name__
+    return " ".join(text.split())[:LINE_LENGTH]
 
 
 def decode_error(value: bytes, cause: str) -> BaseException:

@@ -78,10 +78,10 @@ def parse_url(url: str) -> tuple[str, int]:
     """Host and port of a ``manager://host:port`` URL (port 5000 when absent). Raises `SettingsError`."""
     try:
         parts = urlsplit(url)
-        scheme, host, port = parts.scheme, parts.hostname, parts.port or 5000
+        scheme, host, port = parts.scheme, parts.hostname, 5000 if parts.port is None else parts.port
     except ValueError:  # a port that is none, half a pair of brackets
         scheme, host, port = "", None, 0
-    if scheme != "manager" or not host:
+    if scheme != "manager" or not host or not port:
         raise SettingsError(f"TASKYARD_URL={url!r}: expected manager://HOST:PORT, for instance manager://master:5000")
     return host, port
 

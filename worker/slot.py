@@ -20,7 +20,7 @@ from typing import Any
 
 import structlog
 
-from taskyard.codec import JSON, decode, encode, encode_error, encode_json
+from taskyard.codec import JSON, decode, encode, encode_error, encode_json, one_line
 from taskyard.errors import TaskyardError
 from taskyard.log import set_up_logging
 from taskyard.registry import load_tasks
@@ -35,7 +35,6 @@ RUNNING, STARTED, LIMIT = range(3)
 """Shared memory: index of the running task (-1: none), monotonic ns at which it began, index at which to stop."""
 NO_LIMIT = 2**31
 FLUSH_SECONDS = 0.005
-CAUSE_LENGTH = 300
 PR_SET_PDEATHSIG = 1
 
 
@@ -48,7 +47,7 @@ def main(conn: Connection[Any, Any], shared: Any, app: str) -> None:
     try:
         functions = load_tasks(app)
     except BaseException as error:
-        text = str(error) if isinstance(error, TaskyardError) else f"WORKER_APP={app!r} can't be imported: {_one_line(error)}"
+        text = str(error) if isinstance(error, TaskyardError) else f"WORKER_APP={app!r} can't be imported: {one_line(error)}"
         with contextlib.suppress(OSError):
             conn.send(("broken", text, encode_error(error)))
         return
@@ -87,7 +86,7 @@ def run_one(function: Callable[..., Any], payload: bytes) -> tuple[str, bytes, s
     except SystemExit as error:
         return "failed", encode_error(error), f"exit: the task called sys.exit({error.code!r})"
     except BaseException as error:
-        return "failed", encode_error(error), f"exception: {_one_line(error)}"
+        return "failed", encode_error(error), f"exception: {one_line(error)}"
 
 
 class Reports:
@@ -137,11 +136,3 @@ def _become_expendable() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         with contextlib.suppress(OSError):
             Path("/proc/self/oom_score_adj").write_text("1000")
-
-
-def _one_line(error: BaseException) -> str:
-    try:
-        text = f"{type(error).__name__}: {error}"
-    except Exception:
-        text = type(error).__name__
-    return " ".join(text.split())[:CAUSE_LENGTH]

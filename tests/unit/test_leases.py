@@ -1,0 +1,117 @@
+"""Who holds what, and how a turn that the disk refused is taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from master.leases import Leases, Session
+from master.ready import Entry
+
+LEASE_TIME = 30.0
+
+
+def entry(seq: int) -> Entry:
+    return Entry(0, seq, f"task {seq}", "job", "work", b"", 0.0, 0)
+
+
+@pytest.fixture
+def leases() -> Leases:
+    return Leases(LEASE_TIME)
+
+
+@pytest.fixture
+def session(leases: Leases) -> Session:
+    return leases.session("s", 1000.0)
+
+
+def held_by(leases: Leases, session: Session) -> list[str]:
+    return [held.entry.id for held in leases.held_by(session)]
+
+
+def test_a_session_lasts_a_lease_time_from_its_last_word(leases: Leases) -> None:
+    session = leases.session("s", 1000.0)
+    assert session.deadline == 1000.0 + LEASE_TIME
+    assert leases.session("s", 1020.0) is session
+    assert (session.seen, session.deadline) == (1020.0, 1020.0 + LEASE_TIME)
+
+
+def test_a_lease_is_known_by_its_task_until_it_is_taken_back(leases: Leases, session: Session) -> None:
+    token = leases.lend(entry(1), session)
+    held = leases.get("task 1")
+    assert held is not None
+    assert (held.entry, held.token, held.session, len(leases), leases.seqs) == (entry(1), token, session, 1, {1})
+    assert leases.take_back("task 1") == held
+    assert leases.take_back("task 1") is None
+    assert (leases.get("task 1"), len(leases), leases.seqs, session.ids) == (None, 0, set(), set())
+
+
+def test_each_lease_has_a_token_of_its_own_also_in_another_life_of_the_master(leases: Leases, session: Session) -> None:
+    another_life = Leases(LEASE_TIME)
+    tokens = {leases.lend(entry(1), session), leases.lend(entry(1), session)}
+    tokens.add(another_life.lend(entry(1), another_life.session("s", 1000.0)))
+    assert len(tokens) == 3
+
+
+def test_what_a_session_holds_is_told_oldest_task_first(leases: Leases, session: Session) -> None:
+    other = leases.session("other", 1000.0)
+    for seq, holder in ((3, session), (1, session), (2, other)):
+        leases.lend(entry(seq), holder)
+    assert held_by(leases, session) == ["task 1", "task 3"]
+    assert leases.ids() == ["task 3", "task 1", "task 2"]
+
+
+def test_undo_takes_back_what_was_lent_and_what_was_ended(leases: Leases, session: Session) -> None:
+    token = leases.lend(entry(1), session)
+    leases.keep()
+    leases.take_back("task 1")
+    leases.lend(entry(2), session)
+    leases.undo()
+    held = leases.get("task 1")
+    assert held is not None
+    assert held.token == token
+    assert (held_by(leases, session), leases.seqs) == (["task 1"], {1})
+
+
+def test_undo_of_a_task_lent_anew_brings_back_the_first_lease(leases: Leases, session: Session) -> None:
+    other = leases.session("other", 1000.0)
+    token = leases.lend(entry(1), session)
+    leases.keep()
+    leases.take_back("task 1")
+    leases.lend(entry(1), other)
+    leases.take_back("task 1")
+    leases.lend(entry(1), other)
+    leases.undo()
+    held = leases.get("task 1")
+    assert held is not None
+    assert (held.token, held.session) == (token, session)
+    assert (held_by(leases, session), held_by(leases, other)) == (["task 1"], [])
+
+
+def test_what_was_kept_is_not_undone(leases: Leases, session: Session) -> None:
+    leases.lend(entry(1), session)
+    leases.keep()
+    leases.undo()
+    assert held_by(leases, session) == ["task 1"]
+    leases.take_back("task 1")
+    leases.keep()
+    leases.undo()
+    assert len(leases) == 0
+
+
+@pytest.mark.parametrize("comes_back", [False, True], ids=["gone", "back under its name"])
+def test_a_lease_of_a_session_that_is_gone_stays_ended_after_undo(leases: Leases, session: Session, comes_back: bool) -> None:
+    leases.lend(entry(1), session)
+    leases.keep()
+    # A session's end is no matter of the disk, so no rollback brings it back.
+    del leases.sessions["s"]
+    leases.take_back("task 1")
+    if comes_back:
+        leases.session("s", 1001.0)
+    leases.undo()
+    assert (leases.get("task 1"), len(leases), leases.seqs) == (None, 0, set())
+
+
+def test_a_session_that_says_so_is_draining(leases: Leases, session: Session) -> None:
+    assert not session.draining
+    session.info = {"draining": True}
+    assert session.draining

@@ -1,0 +1,150 @@
+"""The window on what comes next: whatever happens, its first entry is the first of all that is ready."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from master.ready import START, Entry, Item, Key, ReadyWindow
+
+
+def entry(rank: int, seq: int) -> Entry:
+    return Entry(rank, seq, f"task {seq}", "job", "work", b"", 0.0, 0)
+
+
+class Disk:
+    """Rows, as the database would bring them; ``out``: seqs that are leased, whose rows are still there."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, Entry] = {}
+        self.out: set[int] = set()
+        self.reads = 0
+
+    def fetch(self, after: Key, limit: int) -> tuple[list[Entry], Key | None]:
+        self.reads += 1
+        found = sorted(row for row in self.rows.values() if row[:2] > after)[:limit]
+        return [row for row in found if row.seq not in self.out], found[-1][:2] if len(found) == limit else None
+
+    def ready(self) -> list[Entry]:
+        return sorted(row for row in self.rows.values() if row.seq not in self.out)
+
+    def add(self, rank: int) -> Entry:
+        row = entry(rank, len(self.rows) + 1)
+        self.rows[row.seq] = row
+        return row
+
+
+class WindowAgainstList(RuleBasedStateMachine):
+    """A window of two entries beside a sorted list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk = Disk()
+        self.window = ReadyWindow[Entry](self.disk.fetch, 2)
+        self.seq = 0
+
+    @rule(ranks=st.lists(st.integers(-2, 2), max_size=5))
+    def submit(self, ranks: list[int]) -> None:
+        for rank in ranks:
+            self.seq += 1
+            self.disk.rows[self.seq] = entry(rank, self.seq)
+            self.window.push(self.disk.rows[self.seq])
+
+    @precondition(lambda self: self.disk.ready())
+    @rule()
+    def lease(self) -> None:
+        expected = self.disk.ready()[0]
+        assert self.window.first() == expected
+        assert self.window.pop() == expected
+        self.disk.out.add(expected.seq)
+
+    @precondition(lambda self: self.disk.out)
+    @rule(number=st.integers(0, 99))
+    def give_back(self, number: int) -> None:
+        seq = sorted(self.disk.out)[number % len(self.disk.out)]
+        self.disk.out.remove(seq)
+        self.window.push(self.disk.rows[seq])
+
+    @precondition(lambda self: self.disk.out)
+    @rule(number=st.integers(0, 99))
+    def end(self, number: int) -> None:
+        seq = sorted(self.disk.out)[number % len(self.disk.out)]
+        self.disk.out.remove(seq)
+        del self.disk.rows[seq]
+
+    @precondition(lambda self: self.disk.ready())
+    @rule(number=st.integers(0, 99))
+    def cancel(self, number: int) -> None:
+        ready = self.disk.ready()
+        seq = ready[number % len(ready)].seq
+        del self.disk.rows[seq]
+        self.window.remove(seq)
+
+    @rule()
+    def look(self) -> None:
+        assert self.window.first() == next(iter(self.disk.ready()), None)
+
+    @invariant()
+    def memory_is_bounded(self) -> None:
+        assert len(self.window._heap) <= 4
+
+    def teardown(self) -> None:
+        expected = self.disk.ready()
+        got = []
+        while self.window.first() is not None:
+            got.append(self.window.pop())
+            self.disk.out.add(got[-1].seq)
+        assert got == expected
+
+
+WindowAgainstList.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestTheOrderOfAWindowIsThatOfAListWhateverHappens = WindowAgainstList.TestCase
+
+
+def test_a_backlog_longer_than_the_window_comes_out_whole_and_in_order() -> None:
+    disk = Disk()
+    window = ReadyWindow[Entry](disk.fetch, 4)
+    rows = [disk.add(rank=-(n % 3)) for n in range(50)]
+    for row in rows:
+        window.push(row)
+    got = []
+    while window.first() is not None:
+        got.append(window.pop())
+    assert got == sorted(rows)
+
+
+def test_leasing_does_not_read_the_disk_while_the_window_has_entries() -> None:
+    disk = Disk()
+    for _ in range(10):
+        disk.add(0)
+    window = ReadyWindow[Entry](disk.fetch, 10)
+    assert window.first() is not None
+    assert disk.reads == 1
+    for _ in range(9):
+        window.pop()
+        assert window.first() is not None
+    assert disk.reads == 1
+
+
+def test_an_empty_window_that_knows_the_disk_is_empty_does_not_read_it_again() -> None:
+    disk = Disk()
+    window = ReadyWindow[Entry](disk.fetch, 10)
+    assert [window.first(), window.first()] == [None, None]
+    assert disk.reads == 1
+    window.push(disk.add(0))
+    assert window.first() == entry(0, 1)
+
+
+def test_what_was_removed_is_not_offered_though_it_was_the_first() -> None:
+    disk = Disk()
+    window = ReadyWindow[Entry](disk.fetch, 10)
+    first, second = disk.add(0), disk.add(0)
+    assert window.first() == first
+    window.remove(first.seq)
+    assert window.first() == second
+
+
+def test_a_window_begins_before_every_priority_that_a_task_may_have() -> None:
+    assert entry(-(2**31), 1)[:2] > START
+    assert Item(0, 1, b"")[:2] > START

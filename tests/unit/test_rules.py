@@ -1,0 +1,200 @@
+"""What a failed attempt leads to, and what is refused of what comes from the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from master import rules
+from taskyard.errors import BadRequest, PayloadTooLarge
+from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, CAUSES, Outcome
+from tests.harness import task
+
+LIMIT = 1000
+PLAIN = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(st.text(), inner),
+    max_leaves=30,
+)
+"""What can come from the wire."""
+
+# After a failed attempt
+
+
+@pytest.mark.parametrize(
+    ("retries", "attempts", "cause", "expected"),
+    [
+        (BY_CAUSE, 1, "exception: ValueError: no", False),
+        (BY_CAUSE, 1, "unknown task: no worker knows it", False),
+        (BY_CAUSE, 1, "cancelled", False),
+        (BY_CAUSE, 2, "signal: SIGSEGV (11)", True),
+        (BY_CAUSE, 3, "signal: SIGSEGV (11)", False),
+        (BY_CAUSE, 2, "worker lost: it was running this task alone", True),
+        (BY_CAUSE, 3, "worker lost: it was running this task alone", False),
+        (0, 1, "out of memory: killed by the kernel", False),
+        (3, 3, "exception: ValueError: no", True),
+        (3, 4, "exception: ValueError: no", False),
+        (1, 1, "time limit: still running after 2 s", True),
+    ],
+)
+def test_retries_follow_as_many_as_the_task_says_and_else_by_what_went_wrong(
+    retries: int, attempts: int, cause: str, expected: bool
+) -> None:
+    assert rules.may_retry(retries, attempts, cause) is expected
+
+
+def test_every_cause_of_the_contract_is_either_an_exceptions_or_a_deaths() -> None:
+    again = {cause for cause in CAUSES if rules.may_retry(BY_CAUSE, 1, cause)}
+    assert again == {"signal", "out of memory", "time limit", "exit", "worker lost"}
+
+
+@pytest.mark.parametrize(
+    ("attempts", "seconds"), [(1, 2), (2, 4), (3, 8), (8, 256), (9, BACKOFF_LIMIT), (100_000, BACKOFF_LIMIT)]
+)
+def test_the_pause_doubles_up_to_its_limit_give_or_take_a_tenth(attempts: int, seconds: float) -> None:
+    pauses = [rules.pause_before_retry(2.0, attempts) for _ in range(50)]
+    assert seconds * 0.9 <= min(pauses) < max(pauses) <= seconds * 1.1
+
+
+def test_a_task_without_backoff_is_tried_again_at_once() -> None:
+    assert rules.pause_before_retry(0.0, 5) == 0.0
+
+
+# Tasks
+
+
+def test_a_task_of_the_widest_values_is_taken() -> None:
+    widest = task("ü" * 200, priority=-(2**31), retries=2**31 - 1, delay=1e9, payload=b"x" * LIMIT, name="n" * 200)
+    assert rules.read_tasks([widest, list(widest)], LIMIT) == [widest, widest]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", ""),
+        ("id", "i" * 201),
+        ("id", 7),
+        ("id", "\ud800"),
+        ("job", None),
+        ("name", b"bytes"),
+        ("payload", "text"),
+        ("payload", None),
+        ("priority", 2**31),
+        ("priority", 1.0),
+        ("priority", True),
+        ("retries", -(2**31) - 1),
+        ("delay", -1),
+        ("delay", float("nan")),
+        ("backoff", float("inf")),
+        ("time_limit", "10"),
+        ("result_ttl", True),
+    ],
+)
+def test_a_task_with_a_wrong_field_is_refused_by_the_fields_name(field: str, value: Any) -> None:
+    with pytest.raises(BadRequest, match=f"^task .*: {field} must be "):
+        rules.read_tasks([task("fine"), task("wrong")._replace(**{field: value})], LIMIT)
+
+
+@pytest.mark.parametrize("rows", [None, "ab", {}, [None], [7], [("a",)], [("a", "job", "name", b"", 0, 0, 0, 0, 0, 0, 0)]])
+def test_what_is_no_list_of_tasks_is_refused_in_words(rows: Any) -> None:
+    with pytest.raises(BadRequest, match="must be a"):
+        rules.read_tasks(rows, LIMIT)
+
+
+def test_a_payload_over_the_bound_is_refused_with_what_to_do_instead() -> None:
+    with pytest.raises(PayloadTooLarge, match=r"task big: 1,001 bytes .*MASTER_PAYLOAD_LIMIT.*pass its address"):
+        rules.read_tasks([task("big", payload=b"x" * (LIMIT + 1))], LIMIT)
+
+
+def test_a_refusal_does_not_print_what_it_refuses_at_length() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    for wrong in ("i" * 10**6, 10**5000, endless):
+        with pytest.raises(BadRequest) as refused:
+            rules.read_tasks([task("a")._replace(id=wrong)], LIMIT)  # type: ignore[arg-type]
+        assert len(str(refused.value)) < 400
+
+
+@settings(max_examples=50, deadline=None)
+@given(PLAIN | st.lists(st.tuples(*[PLAIN] * 4)) | st.lists(st.tuples(*[PLAIN] * 3)))
+def test_whatever_comes_is_either_taken_or_refused_in_words(rows: Any) -> None:
+    for read in (rules.read_tasks, rules.read_outcomes):
+        try:
+            assert len(read(rows, LIMIT)) == len(rows)
+        except (BadRequest, PayloadTooLarge):
+            pass  # anything else fails this test
+
+
+# Outcomes
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("id", None),
+        ("id", "\ud800"),
+        ("token", "1"),
+        ("token", True),
+        ("kind", "lost"),
+        ("kind", []),
+        ("value", "text"),
+        ("cause", b"bytes"),
+        ("delay", float("nan")),
+        ("delay", float("inf")),
+    ],
+)
+def test_an_outcome_with_a_wrong_field_is_refused(field: str, value: Any) -> None:
+    with pytest.raises(BadRequest, match=r"^outcome of task "):
+        rules.read_outcomes([Outcome("a", 1, "done")._replace(**{field: value})], LIMIT)
+
+
+def test_a_value_over_the_bound_is_refused() -> None:
+    with pytest.raises(PayloadTooLarge, match="task a: 1,001 bytes"):
+        rules.read_outcomes([Outcome("a", 1, "done", b"x" * (LIMIT + 1))], LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("cause", "kept"),
+    [("exception: \ud800", "exception: \\ud800"), ("c" * 20_000, "c" * rules.LONGEST_CAUSE), ("exception: ü", "exception: ü")],
+)
+def test_an_odd_cause_is_no_reason_to_refuse_an_outcome(cause: str, kept: str) -> None:
+    (read,) = rules.read_outcomes([Outcome("a", 1, "failed", cause=cause)], LIMIT)
+    assert read == Outcome("a", 1, "failed", cause=kept)
+
+
+# Single values
+
+
+def test_names_and_numbers_are_read_as_they_are() -> None:
+    assert rules.read_names(("a", "ü"), "ids") == ["a", "ü"]
+    assert rules.read_text("", "job") == ""
+    assert rules.read_int(2**63 - 1, "limit") == 2**63 - 1
+
+
+@pytest.mark.parametrize(("value", "least"), [(-1, 0), (0, 1), (2**63, 0), (1.0, 0), (True, 0), ("1", 0), (None, 0)])
+def test_a_wrong_number_is_refused_with_its_name_and_bound(value: Any, least: int) -> None:
+    with pytest.raises(BadRequest, match=f"limit must be a whole number from {least}"):
+        rules.read_int(value, "limit", least)
+
+
+def test_of_a_workers_info_only_what_is_known_is_kept() -> None:
+    assert rules.read_info({"host": "h", "slots": 2, "busy": 1, "tasks": ("a",), "pid": 7, "draining": True}) == {
+        "host": "h",
+        "slots": 2,
+        "busy": 1,
+        "tasks": ["a"],
+        "draining": True,
+    }
+    assert rules.read_info({}) == {"host": "", "slots": 0, "busy": 0, "tasks": [], "draining": False}
+
+
+@pytest.mark.parametrize(
+    "info",
+    [None, [], {"host": 7}, {"host": "h" * 1001}, {"slots": -1}, {"busy": "1"}, {"tasks": "a"}, {"tasks": [7]}, {"draining": 1}],
+)
+def test_a_wrong_info_is_refused(info: Any) -> None:
+    with pytest.raises(BadRequest, match="must be"):
+        rules.read_info(info)

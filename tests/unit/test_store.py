@@ -1,0 +1,255 @@
+"""The queue's file: what keeps it from being used is said in words, and what was committed is on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from master import sql
+from master.store import FILE, Store
+from taskyard.errors import StoreBroken, StoreFull
+
+PAGE = 4096
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with closing(Store(tmp_path / "data")) as opened:
+        yield opened
+
+
+def put(store: Store, seq: int, size: int = 10) -> None:
+    """Add an item of so many bytes."""
+    store.change(sql.ADD_ITEM, seq, "task", b"x" * size)
+
+
+def count(store: Store) -> int:
+    return len(store.rows(sql.ITEMS, "task", 0, -1))
+
+
+def make_full(store: Store) -> None:
+    """Let the file grow no further, as on a full disk."""
+    (pages,) = store.rows("SELECT * FROM pragma_page_count")[0]
+    store._db.execute(f"PRAGMA max_page_count={pages}").fetchall()
+
+
+def make_room(store: Store) -> None:
+    store._db.execute("PRAGMA max_page_count=1000000").fetchall()
+
+
+def used_file(folder: Path) -> Path:
+    """A store's file with 200 items, closed."""
+    with closing(Store(folder)) as store:
+        for seq in range(1, 201):
+            put(store, seq, 1000)
+        store.commit()
+    return folder / FILE
+
+
+# Opening
+
+
+def spoil_by_a_newer_release(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("PRAGMA user_version=99")
+
+
+def spoil_by_garbage(path: Path) -> None:
+    path.write_bytes(b"not a database at all" * 1000)
+
+
+def spoil_by_lost_pages(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.seek(10 * PAGE)
+        file.write(b"\xff" * 20 * PAGE)
+
+
+def spoil_by_a_short_copy(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.truncate(20 * PAGE)
+
+
+def spoil_by_a_folder_in_its_place(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def spoil_by_a_file_in_the_folders_place(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.write_text("")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "what", "what_to_do"),
+    [
+        (spoil_by_a_newer_release, "newer release (format 99; this one knows 1)", "run that release, or set MASTER_DATA"),
+        (spoil_by_garbage, "is damaged", "move it away and restore a backup"),
+        (spoil_by_lost_pages, "is damaged", "move it away and restore a backup"),
+        (spoil_by_a_short_copy, "is damaged", "move it away and restore a backup"),
+        (spoil_by_a_folder_in_its_place, "can't be opened", "writable by the master's user"),
+        (spoil_by_a_file_in_the_folders_place, "can't be opened", "writable by the master's user"),
+    ],
+)
+def test_a_file_that_cant_be_used_is_named_with_what_to_do(
+    tmp_path: Path, spoil: Callable[[Path], None], what: str, what_to_do: str
+) -> None:
+    path = used_file(tmp_path / "data")
+    spoil(path)
+    with pytest.raises(StoreBroken) as refused:
+        Store(tmp_path / "data")
+    assert all(part in str(refused.value) for part in (str(path), what, what_to_do))
+
+
+def test_a_newer_releases_file_is_left_as_it_was(tmp_path: Path) -> None:
+    path = used_file(tmp_path)
+    spoil_by_a_newer_release(path)
+    before = path.read_bytes()
+    with pytest.raises(StoreBroken):
+        Store(tmp_path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == [FILE]
+
+
+def test_a_file_that_another_master_uses_is_refused_and_the_other_goes_on(store: Store) -> None:
+    with pytest.raises(StoreBroken) as refused:
+        Store(store.path.parent)
+    assert all(part in str(refused.value) for part in (str(store.path), "another master", "set MASTER_DATA"))
+    put(store, 1)
+    assert store.commit()
+
+
+def test_a_file_that_was_closed_opens_again_with_all_that_was_committed(tmp_path: Path) -> None:
+    used_file(tmp_path)
+    with closing(Store(tmp_path)) as store:
+        assert count(store) == 200
+        assert store.rows("SELECT * FROM pragma_user_version") == [(sql.VERSION,)]
+
+
+def test_a_file_is_opened_without_writing_to_it_so_that_a_full_disk_is_no_reason_not_to_start(tmp_path: Path) -> None:
+    path = used_file(tmp_path)
+    before = path.read_bytes()
+    Store(tmp_path).close()
+    assert path.read_bytes() == before
+
+
+def test_an_open_file_has_no_shared_memory_file_beside_it(tmp_path: Path) -> None:
+    used_file(tmp_path)
+    with closing(Store(tmp_path)):
+        assert not (tmp_path / f"{FILE}-shm").exists()
+
+
+def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
+    with closing(Store(tmp_path / "not" / "yet")) as store:
+        assert store.path.exists()
+
+
+# Committing
+
+
+def test_a_commit_is_on_the_disk_when_it_returns(store: Store) -> None:
+    assert store.rows("SELECT * FROM pragma_journal_mode") == [("wal",)]
+    # 2: FULL. With NORMAL, WAL loses the last commits when the power fails.
+    assert store._db.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+def test_a_master_killed_between_two_commits_keeps_the_first(store: Store, tmp_path: Path) -> None:
+    put(store, 1)
+    store.commit()
+    put(store, 2)
+    # A copy is what a killed process leaves behind; its lock is gone with it.
+    shutil.copytree(store.path.parent, tmp_path / "killed")
+    with closing(Store(tmp_path / "killed")) as left:
+        assert [row[0] for row in left.rows(sql.ITEMS, "task", 0, 10)] == [1]
+
+
+def test_a_commit_tells_whether_there_was_anything_to_commit(store: Store) -> None:
+    assert not store.commit()
+    count(store)
+    assert not store.commit()
+    put(store, 1)
+    assert store.commit()
+    assert not store.commit()
+
+
+def test_a_rollback_forgets_every_change_since_the_last_commit(store: Store) -> None:
+    put(store, 1)
+    store.commit()
+    put(store, 2)
+    store.change_many(sql.ADD_ITEM, [(3, "task", b""), (4, "task", b"")])
+    assert store.rows("DELETE FROM item WHERE seq = 1 RETURNING seq") == [(1,)]
+    store.rollback()
+    assert [row[0] for row in store.rows(sql.ITEMS, "task", 0, 10)] == [1]
+    assert not store.commit()
+
+
+def test_a_change_tells_how_many_rows_it_met(store: Store) -> None:
+    assert store.change_many(sql.ADD_ITEM, [(1, "task", b""), (2, "task", b"")]) == 2
+    assert store.change(sql.REMOVE_ITEM, 1) == 1
+    assert store.change(sql.REMOVE_ITEM, 1) == 0
+    assert store.row("SELECT seq FROM item") == (2,)
+    assert store.row("SELECT seq FROM item WHERE seq = 1") is None
+
+
+# Troubles on the way
+
+
+def test_a_full_disk_refuses_a_whole_transaction_until_there_is_room(store: Store) -> None:
+    put(store, 1)
+    store.commit()
+    make_full(store)
+    put(store, 2)
+    with pytest.raises(StoreFull) as refused:
+        put(store, 3, 100 * PAGE)
+    store.rollback()
+    assert all(part in str(refused.value) for part in (str(store.path), "full", "free some space"))
+    assert count(store) == 1
+    make_room(store)
+    put(store, 3, 100 * PAGE)
+    assert store.commit()
+
+
+def test_a_full_disk_still_reads_and_takes_what_fits(store: Store) -> None:
+    put(store, 1)
+    store.commit()
+    make_full(store)
+    with pytest.raises(StoreFull):
+        put(store, 2, 100 * PAGE)
+    store.rollback()
+    assert count(store) == 1
+    assert store.change(sql.REMOVE_ITEM, 1) == 1
+    assert store.commit()
+
+
+def test_a_file_that_cant_be_written_is_named_with_what_to_do(store: Store) -> None:
+    store._db.execute("PRAGMA query_only=1")
+    with pytest.raises(StoreBroken) as refused:
+        put(store, 1)
+    assert all(part in str(refused.value) for part in (str(store.path), "can't be written", "mount it read-write"))
+
+
+def test_any_other_trouble_names_the_file(store: Store) -> None:
+    with pytest.raises(StoreBroken) as refused:
+        store.rows("SELECT * FROM no_such_table")
+    assert all(part in str(refused.value) for part in (str(store.path), "no_such_table"))
+
+
+# Space
+
+
+def test_space_of_what_was_deleted_is_given_back_step_by_step(tmp_path: Path) -> None:
+    path = used_file(tmp_path)
+    full = path.stat().st_size
+    with closing(Store(tmp_path)) as store:
+        assert store.size() >= full
+        store.change("DELETE FROM item")
+        store.commit()
+        store.give_back_space(5)
+    assert path.stat().st_size == full - 5 * PAGE
+    with closing(Store(tmp_path)) as store:
+        store.give_back_space(1000)
+    assert path.stat().st_size < full / 2

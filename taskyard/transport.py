@@ -206,7 +206,8 @@ class RemoteQueue:
         pause, told = 0.05, False
         while not self._closing.is_set():
             try:
-                conn = self._connect_once()
+                # Not longer at first: a host that is just coming back answers a new attempt sooner than the old one.
+                conn = self._connect_once(min(max(1.0, 2 * pause), wire.HANDSHAKE_SECONDS))
             except AuthenticationError:
                 raise WrongKey(f"the master at {self.url} has another authkey; give both the same one") from None
             except (OSError, EOFError) as error:
@@ -227,8 +228,8 @@ class RemoteQueue:
             return conn
         raise Unreachable(f"the connection to {self.url} was closed")
 
-    def _connect_once(self) -> wire.PlainConnection:
-        conn = wire.open_connection(self.address, self._authkey)
+    def _connect_once(self, seconds: float) -> wire.PlainConnection:
+        conn = wire.open_connection(self.address, self._authkey, seconds)
         try:
             conn.max_bytes = wire.MESSAGE_BYTES
             conn.send((None, "accept_connection", (self._name or threading.current_thread().name,), {}))

@@ -155,11 +155,11 @@ class PlainListener:
 
 
 def open_connection(address: tuple[str, int], authkey: bytes, timeout: float = HANDSHAKE_SECONDS) -> PlainConnection:
-    """Connect and prove to each other that both hold ``authkey``.
+    """Connect within ``timeout`` seconds, then prove to each other that both hold ``authkey``.
 
     Raises OSError, EOFError (nobody there, or nobody who speaks this protocol), `multiprocessing.AuthenticationError`.
     """
-    conn = adopt(socket.create_connection(address, timeout=timeout), timeout, ClientConnection)
+    conn = adopt(socket.create_connection(address, timeout=timeout), HANDSHAKE_SECONDS, ClientConnection)
     try:
         connection.answer_challenge(conn, authkey)
         connection.deliver_challenge(conn, authkey)

@@ -26,7 +26,9 @@ logger = get_logger("worker")
 class Leaser:
     """Leases as many tasks as `want` says there is room for, one long poll after the other."""
 
-    def __init__(self, queue: RemoteQueue, session: str, take: Callable[[list[Lease]], None], wake: Callable[[], None]) -> None:
+    def __init__(
+        self, queue: RemoteQueue, session: str, take: Callable[[int, list[Lease]], None], wake: Callable[[], None]
+    ) -> None:
         self.queue = queue
         self._session = session
         self._take = take
@@ -62,7 +64,7 @@ class Leaser:
             if leases:
                 with self._news:
                     self._wanted = 0  # until the supervisor has counted again
-                self._take(leases)
+                self._take(self.queue.generation, leases)
                 self._wake()
 
 

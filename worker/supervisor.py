@@ -20,6 +20,7 @@ from taskyard.model import Lease, Outcome
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
 from worker import death
+from worker.buffer import Buffer
 from worker.handle import Slot
 from worker.links import Heart, Leaser, Settler
 from worker.pace import STALE_SECONDS, Pace
@@ -46,7 +47,7 @@ class Supervisor:
         self._settings = settings
         self._pace = Pace(settings.worker_slots)
         self._oom = death.OomCounter()
-        self._buffer: deque[Lease] = deque()
+        self._buffer = Buffer()
         self._slots: list[Slot] = []
         self._failed_starts = 0
         self._drain_by: float | None = None
@@ -57,15 +58,13 @@ class Supervisor:
         for end in (self._wake_out, self._wake_in):
             os.set_blocking(end, False)
         self._selector.register(self._wake_out, selectors.EVENT_READ)
-        self._arrived: deque[Lease] = deque()  # by the leaser's thread
         self._cancelled: deque[str] = deque()  # by the heart's thread
         session = uuid.uuid4().hex
         # Only the heart, which always has something to say, tells in the log that there is no master.
         self._heart_queue = RemoteQueue(settings.taskyard_url, authkey, name="worker")
         self._lease_queue = self._heart_queue.another()
         self._settle_queue = self._heart_queue.another()
-        self._generation = 1
-        self._leaser = Leaser(self._lease_queue, session, self._arrived.extend, self.wake)
+        self._leaser = Leaser(self._lease_queue, session, self._buffer.arrive, self.wake)
         self._settler = Settler(self._settle_queue, session)
         self._heart = Heart(self._heart_queue, session, settings.worker_health_file, self._note_cancelled)
         self._heart.is_well = lambda: monotonic() - self._turned < STUCK_SECONDS
@@ -115,7 +114,6 @@ class Supervisor:
             raise self._failure
         self._take_arrived()
         self._take_cancelled()
-        self._forget_lost_leases()
         self._watch_slots()
         if self._drain_by is not None:
             self._go_on_draining(self._drain_by)
@@ -123,9 +121,8 @@ class Supervisor:
             self._feed()
 
     def _take_arrived(self) -> None:
-        held = {task_id for slot in self._slots for task_id in slot.held()} if self._arrived else set()
-        while self._arrived:
-            lease = self._arrived.popleft()
+        held = {task_id for slot in self._slots for task_id in slot.held()} if self._buffer.has_arrived else set()
+        for lease in self._buffer.arrived(self._lease_queue.generation):
             if lease.id in held:  # its former lease was lost with a connection; the work goes on under the new one
                 for slot in self._slots:
                     slot.adopt(lease)
@@ -135,7 +132,7 @@ class Supervisor:
     def _take_cancelled(self) -> None:
         while self._cancelled:
             task_id = self._cancelled.popleft()
-            self._buffer = deque(lease for lease in self._buffer if lease.id != task_id)
+            self._buffer.drop(task_id)
             for slot in self._slots:
                 running = slot.running()
                 if running is not None and running[0].id == task_id:
@@ -143,11 +140,6 @@ class Supervisor:
                     slot.kill()
                 elif task_id in slot.held():
                     slot.retract()
-
-    def _forget_lost_leases(self) -> None:
-        if self._lease_queue.generation > self._generation:
-            self._generation = self._lease_queue.generation
-            self._buffer.clear()
 
     def _watch_slots(self) -> None:
         stuck = 0
@@ -203,7 +195,7 @@ class Supervisor:
         waits_for_leaser = self._leasing.is_alive() and monotonic() < self._drain_by + LAST_WORDS_SECONDS
         if waits_for_leaser and monotonic() < self._drain_by and not self._lease_queue.connected:
             waits_for_leaser = False
-        return not (any(slot.busy for slot in self._slots) or self._arrived or waits_for_leaser)
+        return not (any(slot.busy for slot in self._slots) or self._buffer.has_arrived or waits_for_leaser)
 
     def _say_goodbye(self) -> None:
         left = self._settler.stop(LAST_WORDS_SECONDS)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import queue
-import signal
 import sys
+import threading
 import time
 from multiprocessing.managers import BaseManager
 from pathlib import Path
@@ -30,28 +29,38 @@ def join() -> QueueManager:
     return manager
 
 
-def wait_for_ever(waiting: multiprocessing.Queue[int]) -> None:
+def wait_for_ever(waiting: multiprocessing.Queue[bool]) -> None:
     task = join().get_task_queue()  # type: ignore[attr-defined]
-    waiting.put(os.getpid())
+    threading.Thread(target=tell_when_it_waits, args=(threading.get_ident(), waiting), daemon=True).start()
     task.get()
+
+
+def tell_when_it_waits(thread: int, waiting: multiprocessing.Queue[bool]) -> None:
+    """The request has gone out once the thread's ``get`` reads the answer."""
+    while True:
+        calls, frame = [], sys._current_frames()[thread]
+        while frame.f_back is not None:
+            calls.append((frame.f_code.co_name, frame.f_locals.get("methodname")))
+            frame = frame.f_back
+        if ("_callmethod", "get") in calls and calls[0][0] in ("recv", "_recv", "_recv_bytes", "recv_bytes"):
+            waiting.put(True)
+            return
+        time.sleep(0.001)
 
 
 def main(rounds: int) -> None:
     context = multiprocessing.get_context("spawn")
     waiting = context.Queue()
-    victims = [context.Process(target=wait_for_ever, args=(waiting,)) for _ in range(rounds)]
-    for victim in victims:
-        victim.start()
-    for _ in victims:
-        waiting.get()
-    manager = join()
-    task = manager.get_task_queue()  # type: ignore[attr-defined]
+    task = join().get_task_queue()  # type: ignore[attr-defined]
     reached, slowest = 0, 0.0
-    for n, victim in enumerate(victims):
-        # The survivor asks last, so whoever waits longest, the victim, is the next to be served.
-        os.kill(victim.pid or 0, signal.SIGKILL)
+    for n in range(rounds):
+        victim = context.Process(target=wait_for_ever, args=(waiting,))
+        victim.start()
+        waiting.get()
+        victim.kill()
         victim.join()
         started = time.monotonic()
+        # Whoever has waited longest, the victim, is the next to be served; the survivor asks last.
         task.put(n)
         try:
             reached += task.get(timeout=5) == n

@@ -55,4 +55,5 @@ def main(count: int, seconds: float) -> None:
     )
 
 
-main(int(sys.argv[1]), float(sys.argv[2]))
+if __name__ == "__main__":
+    main(int(sys.argv[1]), float(sys.argv[2]))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 
+import app.tasks  # noqa: F401 - the shipped job runs on these workers too
 from taskyard import task
 
 
@@ -14,6 +16,13 @@ def square_after(n: int, seconds: float) -> int:
     """Some work, then the answer."""
     time.sleep(seconds)
     return n * n
+
+
+@task
+def host_after(seconds: float) -> str:
+    """Some work, then who has done it."""
+    time.sleep(seconds)
+    return socket.gethostname()
 
 
 @task

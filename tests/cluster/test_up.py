@@ -1,0 +1,120 @@
+"""Coming up and going down: what a new user types first, and what the containers are allowed to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+from docker.models.containers import Container
+
+from tests.cluster.project import Project, health, inside, tell
+
+FAILING_JOB = 'services: { job: { command: ["python", "-c", "import sys; sys.exit(3)"] } }'
+PROBE = """
+import os, pathlib, socket
+said = dict(line.split(":", 1) for line in pathlib.Path("/proc/self/status").read_text().splitlines())
+print("uid", os.getuid(), "caps", int(said["CapEff"], 16), int(said["CapPrm"], 16), "no new", said["NoNewPrivs"].strip())
+try:
+    pathlib.Path("/srv/scribble").write_text("")
+    print("root writable")
+except OSError as error:
+    print(error.strerror)
+try:
+    socket.create_connection(("192.0.2.1", 80), timeout=3)
+    print("a way out")
+except OSError:
+    print("no way out")
+"""
+
+
+def test_up_prints_ten_right_results_within_ten_seconds_and_down_of_the_idle_cluster_takes_less_than_three(
+    project: Callable[..., Project],
+) -> None:
+    fresh = project("up")
+    started = time.monotonic()
+    up = fresh.start("up", "--scale", "worker=5", stderr=subprocess.DEVNULL)
+    assert up.stdout is not None
+    results: list[str] = []
+    for line in up.stdout:
+        results += re.findall(r"Result: (\d+ \* \d+ = \d+)", line)
+        if len(results) == 10:
+            took = time.monotonic() - started
+        if "10 of 10 results" in line:
+            break
+    assert [result.split(" = ")[1] for result in results] == [str(int(r.split(" * ")[0]) ** 2) for r in results]
+    tell(f"from up to the last of ten results: {took:.1f} s")
+    assert took < 10
+    started = time.monotonic()
+    fresh.compose("down")
+    tell(f"down, idle: {time.monotonic() - started:.1f} s")
+    assert time.monotonic() - started < 3
+    up.stdout.read()
+    up.wait(30)
+    up.stdout.close()
+
+
+def test_up_wait_returns_once_five_workers_and_the_master_are_healthy_and_the_job_has_ended_well(
+    project: Callable[..., Project],
+) -> None:
+    fresh = project("wait")
+    fresh.compose("up", "--detach", "--wait", "--scale", "worker=5")
+    assert [health(container) for service in ("master", "worker") for container in fresh.containers(service)] == ["healthy"] * 6
+    assert "10 of 10 results" in fresh.log("job")
+    assert fresh.container("job").wait()["StatusCode"] == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--exit-code-from", "job"], 3), (["--detach", "--wait"], 1)], ids=["exit-code-from", "wait"]
+)
+def test_up_fails_when_the_job_does(project: Callable[..., Project], words: list[str], code: int) -> None:
+    project("fails", FAILING_JOB).compose("up", *words, code=code)
+
+
+def test_a_result_outlives_down_and_up(project: Callable[..., Project]) -> None:
+    fresh = project("again")
+    fresh.compose("up", "--exit-code-from", "job")
+    fresh.compose("down")
+    fresh.compose("up", "--detach", "--wait", "master")
+    assert '"done": 10' in fresh.compose("run", "--rm", "-T", "--no-deps", "cli", "status", "--json")
+
+
+@pytest.mark.parametrize("service", ["master", "worker", "job"])
+def test_every_container_has_limits_no_rights_and_no_way_in(cluster: Project, service: str) -> None:
+    for container in cluster.containers(service):
+        container.reload()
+        host, config = container.attrs["HostConfig"], container.attrs["Config"]
+        assert config["User"] == "10001:10001"
+        assert host["ReadonlyRootfs"]
+        assert host["CapDrop"] == ["ALL"]
+        assert not host["CapAdd"]
+        assert not host["Privileged"]
+        assert host["SecurityOpt"] == ["no-new-privileges:true"]
+        assert host["Memory"] == 512 * 2**20
+        assert host["NanoCpus"] == 2 * 10**9
+        assert 0 < host["PidsLimit"] <= 2000
+        assert host["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}
+        assert not host["PortBindings"]
+        assert not any(container.attrs["NetworkSettings"]["Ports"].values())
+        assert list(container.attrs["NetworkSettings"]["Networks"]) == [f"{cluster.name}_queue"]
+    assert cluster.engine.networks.get(f"{cluster.name}_queue").attrs["Internal"]
+
+
+@pytest.mark.parametrize("service", ["master", "worker"])
+def test_inside_a_container_nothing_can_be_gained_written_or_reached(cluster: Project, service: str) -> None:
+    container: Container = cluster.container(service)
+    said = inside(container, "python", "-c", PROBE).splitlines()
+    assert said == ["uid 10001 caps 0 0 no new 1", "Read-only file system", "no way out"]
+
+
+def test_only_the_cluster_can_read_the_key_and_it_stands_in_no_environment(cluster: Project) -> None:
+    for service in ("master", "worker"):
+        container = cluster.container(service)
+        mode = inside(container, "stat", "-c", "%a %u", "/run/taskyard/authkey").split()
+        assert mode == ["640", "10001"]
+        key = inside(container, "cat", "/run/taskyard/authkey").strip()
+        assert len(key) > 30
+        assert key not in str(container.attrs["Config"]["Env"])
+    assert "Read-only" in inside(cluster.container("worker"), "touch", "/run/taskyard/authkey")

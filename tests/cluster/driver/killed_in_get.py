@@ -11,6 +11,7 @@ import queue
 import sys
 import threading
 import time
+from multiprocessing.connection import Connection
 from multiprocessing.managers import BaseManager
 from pathlib import Path
 
@@ -29,13 +30,13 @@ def join() -> QueueManager:
     return manager
 
 
-def wait_for_ever(waiting: multiprocessing.Queue[bool]) -> None:
+def wait_for_ever(parent: Connection[bool, bool]) -> None:
     task = join().get_task_queue()  # type: ignore[attr-defined]
-    threading.Thread(target=tell_when_it_waits, args=(threading.get_ident(), waiting), daemon=True).start()
+    threading.Thread(target=tell_when_it_waits, args=(threading.get_ident(), parent), daemon=True).start()
     task.get()
 
 
-def tell_when_it_waits(thread: int, waiting: multiprocessing.Queue[bool]) -> None:
+def tell_when_it_waits(thread: int, parent: Connection[bool, bool]) -> None:
     """The request has gone out once the thread's ``get`` reads the answer."""
     while True:
         calls, frame = [], sys._current_frames()[thread]
@@ -43,20 +44,20 @@ def tell_when_it_waits(thread: int, waiting: multiprocessing.Queue[bool]) -> Non
             calls.append((frame.f_code.co_name, frame.f_locals.get("methodname")))
             frame = frame.f_back
         if ("_callmethod", "get") in calls and calls[0][0] in ("recv", "_recv", "_recv_bytes", "recv_bytes"):
-            waiting.put(True)
+            parent.send(True)
             return
         time.sleep(0.001)
 
 
 def main(rounds: int) -> None:
     context = multiprocessing.get_context("spawn")
-    waiting = context.Queue()
     task = join().get_task_queue()  # type: ignore[attr-defined]
     reached, slowest = 0, 0.0
     for n in range(rounds):
-        victim = context.Process(target=wait_for_ever, args=(waiting,))
+        waiting, child = context.Pipe()
+        victim = context.Process(target=wait_for_ever, args=(child,))
         victim.start()
-        waiting.get()
+        waiting.recv()
         victim.kill()
         victim.join()
         started = time.monotonic()

@@ -119,7 +119,7 @@ class Engine:
                 continue
             held = self._leases.take_back(task_id)
             if held is not None:
-                held.session.stop[task_id] = self._clock.monotonic() + self._leases.lease_time
+                held.session.stop[task_id] = self.now() + self._leases.lease_time
             self._end(row, "cancelled", b"", "cancelled", row[4])
             cancelled += 1
         return cancelled
@@ -179,7 +179,7 @@ class Engine:
 
     def workers(self) -> list[tuple[Any, ...]]:
         """What each live worker told of itself."""
-        now = self._clock.monotonic()
+        now = self.now()
         return [
             (
                 session.name,
@@ -195,9 +195,17 @@ class Engine:
 
     # Workers
 
-    def lease(self, connection: object, session: Any, limit: Any, names: Any) -> list[tuple[Any, ...]] | None:
-        """Lend what is ready, the first by priority then age; None while there is nothing (an empty list: drained)."""
-        asking = self._session(session)
+    def lease(
+        self, connection: object, session: Any, limit: Any, names: Any, asked: float | None = None
+    ) -> list[tuple[Any, ...]] | None:
+        """Lend what is ready, the first by priority then age; None while there is nothing (an empty list: drained).
+
+        ``asked``: when the call came, by `now`, for one that has waited. That it waits is no sign of life, and a session
+        that was not heard of for a lease time is lent nothing.
+        """
+        asking = self._session(session, asked)
+        if asking.deadline <= self.now():
+            return []
         if asking.connection is not connection:
             self._give_back(asking, lost=False)  # it came back on a new connection and has dropped what it had not begun
             asking.connection = connection
@@ -282,9 +290,13 @@ class Engine:
 
     # The clock
 
+    def now(self) -> float:
+        """Monotonic seconds; from any thread."""
+        return self._clock.monotonic()
+
     def tick(self) -> float:
         """Do what is due; returns after how many seconds to call again."""
-        now, wall = self._clock.monotonic(), self._clock.wall()
+        now, wall = self.now(), self._clock.wall()
         if now < self._next_chores:
             return float(self._next_chores - now)
         for session in [s for s in self._leases.sessions.values() if s.deadline <= now]:
@@ -333,8 +345,8 @@ class Engine:
     def _workers(self) -> list[Session]:
         return [session for session in self._leases.sessions.values() if session.info]
 
-    def _session(self, name: Any) -> Session:
-        return self._leases.session(rules.read_text(name, "session"), self._clock.monotonic())
+    def _session(self, name: Any, heard: float | None = None) -> Session:
+        return self._leases.session(rules.read_text(name, "session"), self.now() if heard is None else heard)
 
     def _fair_share(self) -> int:
         # Near its end a job is spread over all workers instead of sitting in the first one's buffer.

@@ -65,13 +65,13 @@ class Leases:
         """Ids of all leased tasks, oldest lease first."""
         return list(self._held)
 
-    def session(self, name: str, now: float) -> Session:
-        """The session of this name, made at its first word; hearing of it puts off its deadline. ``now``: monotonic s."""
+    def session(self, name: str, heard: float) -> Session:
+        """The session of this name, made at its first word; hearing of it puts off its deadline. ``heard``: monotonic s."""
         session = self.sessions.get(name)
         if session is None:
-            session = self.sessions[name] = Session(name, 0.0, now)
-        session.seen = now
-        session.deadline = now + self.lease_time
+            session = self.sessions[name] = Session(name, 0.0, heard)
+        session.seen = max(session.seen, heard)
+        session.deadline = session.seen + self.lease_time
         return session
 
     def lend(self, entry: Entry, session: Session) -> int:

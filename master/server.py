@@ -164,7 +164,7 @@ class QueueServer(Server):
         if verb == "lease":
             session, limit, wait, names = args
             known = None if names is None else rules.read_names(names, "names")
-            return call(partial(engine.lease, conn, session, limit, known), LEASE, _seconds(wait)) or []
+            return call(partial(engine.lease, conn, session, limit, known, engine.now()), LEASE, _seconds(wait)) or []
         if verb == "results":
             job, after, limit, wait = args
             rules.read_text(job, "job")

@@ -9,10 +9,11 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import Any, Literal, TypeVar
 
 from master import rules
-from master.committer import LEASE, Committer, results_of
+from master.committer import LEASE, Committer, Topic, results_of
 from master.engine import Clock, Engine
 from master.server import QueueServer
 from master.store import Store
@@ -58,7 +59,7 @@ class LocalQueue(RemoteQueue):
         if verb == "lease":
             session, limit, wait, names = args
             known = None if names is None else rules.read_names(names, "names")
-            return call(partial(engine.lease, self, session, limit, known), LEASE, wait) or []
+            return call(partial(engine.lease, self, session, limit, known, engine.now()), LEASE, wait) or []
         if verb == "results":
             job, after, limit, wait = args
             rules.read_text(job, "job")
@@ -139,6 +140,12 @@ class Harness:
         self.committer.call(partial(self.time.move, seconds))
         while self.committer.call(self.engine.tick) == 0.0:
             pass
+
+    def wait_until_one_waits(self, topic: Topic) -> None:
+        """Return once a call waits for ``topic``."""
+        deadline = monotonic() + 10
+        while not self.committer.call(lambda: self.committer._waiting.get(topic)):
+            assert monotonic() < deadline, "nobody waits"
 
     def reopen(self) -> None:
         """Crash: what was not committed is gone, and every connection with it; then serve again from the disk."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from master import sql
+from master.committer import LEASE
 from master.engine import SUSPECT_AFTER
 from taskyard.model import Outcome, Result
 from taskyard.transport import RemoteQueue
@@ -210,6 +211,29 @@ def test_many_that_wait_get_one_each(harness: Harness) -> None:
     for n in range(8):
         harness.queue.submit([task(str(n))])
     assert sorted(lease.id for call in waiting for lease in call.result(5)) == [str(n) for n in range(8)]
+
+
+def test_waiting_for_a_lease_is_no_sign_of_life(harness: Harness) -> None:
+    frozen = harness.another()
+    harness.queue.submit([task("a"), task("b", name="other", delay=20)])
+    frozen.lease("frozen", 1, 0)
+    waiting = InThread(lambda: frozen.lease("frozen", 1, 20, ["nothing"]))
+    harness.wait_until_one_waits(LEASE)
+    harness.advance(20)  # b is ready, so whoever waits is asked what it wants
+    assert harness.queue.lease("t", 1, 0, ["other"])
+    harness.advance(LEASE_TIME - 20)
+    assert [lease.id for lease in harness.queue.lease("t", 1, 0)] == ["a"]
+    assert waiting.result(2) == []
+
+
+def test_a_session_that_was_not_heard_of_for_a_lease_time_is_lent_nothing_though_it_waits(harness: Harness) -> None:
+    frozen = harness.another()
+    waiting = InThread(lambda: frozen.lease("frozen", 1, 20))
+    harness.wait_until_one_waits(LEASE)
+    harness.advance(LEASE_TIME)
+    harness.queue.submit([task("a")])
+    assert waiting.result(2) == []
+    assert [lease.id for lease in harness.queue.lease("t", 1, 0)] == ["a"]
 
 
 def test_a_session_that_drains_gets_nothing_and_its_waiting_ends(harness: Harness) -> None:

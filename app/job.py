@@ -1,5 +1,6 @@
-"""Your job: what to submit, and what to do with the results. ``python -m app.job [N]`` runs N tasks, 10 if not said."""
+"""Your job: what to submit, and what to do with the results."""
 
+import argparse
 import random
 import sys
 import time
@@ -33,8 +34,10 @@ def main(count: int = 10) -> int:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m app.job", description=__doc__)
+    parser.add_argument("count", type=int, nargs="?", default=10, help="how many tasks to run; 10 if not said")
     try:
-        sys.exit(main(*map(int, sys.argv[1:])))
+        sys.exit(main(parser.parse_args().count))
     except TaskyardError as error:
         print(f"job: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

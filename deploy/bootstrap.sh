@@ -55,18 +55,25 @@ forget_dead() {
   if ! { grep -qs "$2" "/proc/$pid/comm" && grep -qs $'^State:\t[^Z]' "/proc/$pid/status"; }; then rm -f "$1"; fi
 }
 
+launch_engine() {
+  forget_dead /var/run/docker.pid dockerd
+  forget_dead /var/run/docker/containerd/containerd.pid containerd
+  setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+  engine=$!
+}
+
 start_engine() {
   engine_answers && return
   if [[ -d /run/systemd/system ]]; then
     systemctl enable --now docker
   else
-    forget_dead /var/run/docker.pid dockerd
-    forget_dead /var/run/docker/containerd/containerd.pid containerd
-    setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
+    launch_engine
   fi
   for _ in $(seq 60); do
     engine_answers && return
     sleep 1
+    # It ends at once where an earlier one is just shutting down.
+    [[ -d /run/systemd/system ]] || kill -0 "$engine" 2>/dev/null || launch_engine
   done
   fail "the Docker engine did not start: see /var/log/dockerd.log or 'journalctl -u docker'"
 }

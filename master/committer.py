@@ -37,13 +37,20 @@ logger = get_logger("master")
 class Call:
     """One call of a connection's thread, which sleeps until it is answered."""
 
-    __slots__ = ("answered", "deadline", "error", "run", "topic", "tried", "value")
+    __slots__ = ("answered", "caller_is_gone", "deadline", "error", "run", "topic", "tried", "value")
 
-    def __init__(self, run: Callable[[], Any], topic: Topic | None = None, wait: float = 0.0) -> None:
+    def __init__(
+        self,
+        run: Callable[[], Any],
+        topic: Topic | None = None,
+        wait: float = 0.0,
+        caller_is_gone: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.run = run
         self.topic = topic
         """What it waits for while it returns None; None: it does not wait."""
         self.deadline = monotonic() + wait
+        self.caller_is_gone = caller_is_gone
         self.tried = False
         self.value: Any = None
         self.error: BaseException | None = None
@@ -51,10 +58,14 @@ class Call:
         self.answered.acquire()
 
     def try_to_answer(self, now: float) -> bool:
-        """Run it; answer unless there is nothing yet and time left to wait."""
+        """Run it; answer unless there is nothing yet and time left to wait. Nobody who has gone is given anything."""
         self.tried = True
         try:
+            if self.caller_is_gone():
+                raise EOFError
             self.value = self.run()
+        except EOFError as error:
+            self.error = error
         except TaskyardError as error:
             self.error = error
         except Exception as error:
@@ -92,13 +103,19 @@ class Committer:
         """Run a verb without waiting for it."""
         self._inbox.put(Call(run))
 
-    def call(self, run: Callable[[], Any], topic: Topic | None = None, wait: float = 0.0) -> Any:
+    def call(
+        self,
+        run: Callable[[], Any],
+        topic: Topic | None = None,
+        wait: float = 0.0,
+        caller_is_gone: Callable[[], bool] = lambda: False,
+    ) -> Any:
         """Run a verb; returns once what it changed is durable, raises what it raises.
 
         With a ``topic`` (`LEASE`, `ITEM`, `results_of` a job) the verb is run again whenever there is news of it, for ``wait``
-        seconds, while it returns None.
+        seconds, while it returns None; EOFError is raised as soon as ``caller_is_gone`` says so at some news.
         """
-        call = Call(run, topic, wait)
+        call = Call(run, topic, wait, caller_is_gone)
         self._inbox.put(call)
         while not call.answered.acquire(timeout=1.0):
             if self.ended.is_set() and not call.answered.acquire(blocking=False):
@@ -210,7 +227,7 @@ class Committer:
 
     @staticmethod
     def _served(call: Call, news: bool, now: float) -> bool:
-        if news or not call.tried or call.deadline <= now:
+        if news or not call.tried or call.deadline <= now or call.caller_is_gone():
             return call.try_to_answer(now)
         return False
 

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any
 
 from master.committer import ITEM, Committer
+from master.hangups import Hangups
 from taskyard import wire
 from taskyard.errors import QueueFull
 
@@ -24,14 +25,18 @@ FULL_PAUSE = 0.2
 """Seconds between tries to put into a full queue."""
 
 
-def reply(committer: Committer, conn: wire.PlainConnection, ident: Any, method: Any, args: Any, kwds: Any) -> None:
+def reply(
+    committer: Committer, hangups: Hangups, conn: wire.PlainConnection, ident: Any, method: Any, args: Any, kwds: Any
+) -> None:
     """Do one request of a foreign program and send the answer; raises OSError or EOFError when its connection is dead."""
     took = False
     try:
         if ident not in TYPES.values() or method not in EXPOSED:
             raise AttributeError(f"there is no {method!r} of {ident!r} here")
-        value = getattr(_Queue(committer, conn, ident), method)(*args, **kwds)
+        value = getattr(_Queue(committer, hangups, conn, ident), method)(*args, **kwds)
         took = method.startswith("get")
+    except EOFError:
+        raise
     except Exception as error:
         conn.send(("#ERROR", _plain_error(error)))
         return
@@ -52,8 +57,9 @@ def _plain_error(error: Exception) -> Exception:
 class _Queue:
     """The methods of `queue.Queue` that are exposed, for one connection."""
 
-    def __init__(self, committer: Committer, conn: wire.PlainConnection, ident: str) -> None:
+    def __init__(self, committer: Committer, hangups: Hangups, conn: wire.PlainConnection, ident: str) -> None:
         self._call = committer.call
+        self._hangups = hangups
         self._items = committer.engine.items
         self._conn = conn
         self._ident = ident
@@ -74,7 +80,8 @@ class _Queue:
             raise ValueError("'timeout' must be a non-negative number")
         wait = 0.0 if not block else FOREVER if timeout is None else float(timeout)
         self._call(partial(self._items.done_with, self._conn))
-        item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait)
+        with self._hangups.watched(self._conn):
+            item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait, lambda: self._conn.gone)
         if item is None:
             raise queue.Empty
         return wire.load(item.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from pathlib import Path
@@ -43,9 +44,8 @@ def run() -> int:
     try:
         server = QueueServer(committer, (settings.master_host, settings.master_port), authkey)
     except OSError as error:
-        raise SettingsError(
-            f"can't listen on {settings.master_host}:{settings.master_port} (MASTER_HOST, MASTER_PORT): {error.strerror}"
-        ) from None
+        address, why = f"{settings.master_host}:{settings.master_port}", os.strerror(error.errno or 0)
+        raise SettingsError(f"can't listen on {address} (MASTER_HOST, MASTER_PORT): {why}") from None
     committer.start()
     server.start()
     counts = engine.stats()

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from functools import partial
 from multiprocessing import AuthenticationError, connection
 from multiprocessing.managers import Server
 from typing import Any
 
 from master import foreign, rules
-from master.committer import LEASE, Committer, results_of
+from master.committer import LEASE, Committer, Topic, results_of
+from master.hangups import Hangups
 from taskyard import wire
 from taskyard.errors import BadRequest
 from taskyard.log import get_logger
@@ -56,12 +58,14 @@ class QueueServer(Server):
         super().__init__({}, address, authkey, wire.SERIALIZER)
         self._committer = committer
         self._engine = committer.engine
+        self.hangups = Hangups(lambda conn: committer.tell(partial(committer.engine.closed, conn)))
         self._handshakes = threading.Semaphore(HANDSHAKES)
         self._stopping = threading.Event()
         self._message_limit = max(wire.MESSAGE_BYTES, self._engine.payload_limit + 8 * 1024 * 1024)
 
     def start(self) -> None:
         """Accept connections until `close`."""
+        self.hangups.start()
         threading.Thread(target=self.accepter, name="accepter", daemon=True).start()
 
     def close(self) -> None:
@@ -131,7 +135,7 @@ class QueueServer(Server):
             if ident == IDENT:
                 self._reply(conn, method, args)
             else:
-                foreign.reply(self._committer, conn, ident, method, args, kwds)
+                foreign.reply(self._committer, self.hangups, conn, ident, method, args, kwds)
 
     @staticmethod
     def _read(conn: wire.PlainConnection) -> tuple[Any, Any, Any, Any]:
@@ -148,6 +152,8 @@ class QueueServer(Server):
     def _reply(self, conn: wire.PlainConnection, verb: Any, args: Any) -> None:
         try:
             value = self._do(conn, verb, args)
+        except EOFError:
+            raise
         except Exception as error:
             conn.send(("#ERROR", (type(error).__name__, str(error))))
             return
@@ -164,12 +170,18 @@ class QueueServer(Server):
         if verb == "lease":
             session, limit, wait, names = args
             known = None if names is None else rules.read_names(names, "names")
-            return call(partial(engine.lease, conn, session, limit, known, engine.now()), LEASE, _seconds(wait)) or []
+            lease = partial(engine.lease, conn, session, limit, known, engine.now())
+            return self._wait(conn, lease, LEASE, _seconds(wait))
         if verb == "results":
             job, after, limit, wait = args
             rules.read_text(job, "job")
-            return call(lambda: engine.results(job, after, limit) or None, results_of(job), _seconds(wait)) or []
+            results = partial(engine.results, job, after, limit)
+            return self._wait(conn, lambda: results() or None, results_of(job), _seconds(wait))
         return call(partial(getattr(engine, verb), *args))
+
+    def _wait(self, conn: wire.PlainConnection, run: Callable[[], Any], topic: Topic, seconds: float) -> Any:
+        with self.hangups.watched(conn):
+            return self._committer.call(run, topic, seconds, lambda: conn.gone) or []
 
 
 def _seconds(wait: Any) -> float:

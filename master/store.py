@@ -64,7 +64,7 @@ class Store:
         run("PRAGMA cache_size=-65536")
         run("PRAGMA temp_store=MEMORY")
         if self.path.stat().st_size <= CHECKED_BYTES:
-            verdict = run("PRAGMA quick_check(1)").fetchone()[0]
+            verdict = " ".join(run("PRAGMA quick_check(1)").fetchone()[0].split())
             if verdict != "ok":
                 raise StoreBroken(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
         if version == 0:

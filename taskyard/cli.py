@@ -28,7 +28,7 @@ PATIENCE = 5.0
 def connect() -> RemoteQueue:
     """A connection to the master of the settings. Raises `SettingsError`."""
     settings = load_settings()
-    return RemoteQueue(settings.taskyard_url, find_authkey(settings), PATIENCE, "cli")
+    return RemoteQueue(settings.taskyard_url, find_authkey(settings), PATIENCE)
 
 
 @app.command(epilog="Example: taskyard health && echo fine")

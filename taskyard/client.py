@@ -140,32 +140,41 @@ class Cluster(Executor):
     # The sender
 
     def _send(self) -> None:
+        most = SEND_TASKS
         while True:
             with self._news:
                 while not (self._outbox or self._cancelled or (self._stopping and not self._futures)):
                     self._news.wait()
-                batch = [self._outbox.popleft() for _ in range(min(SEND_TASKS, len(self._outbox)))]
+                batch = [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
+                batch = [task for task in batch if task.id in self._futures]  # the others were cancelled meanwhile
                 cancelled = [self._cancelled.popleft() for _ in range(len(self._cancelled))]
-            if not batch and not cancelled:
-                return
-            self._submit(batch)
+                if not (batch or cancelled or self._outbox or self._futures) and self._stopping:
+                    return
             if cancelled:
                 self._sending.cancel(cancelled)
+            if self._submit(batch):
+                most = min(2 * most, SEND_TASKS)
+                continue
+            with self._news:  # fewer of them, once there may be room
+                self._outbox.extendleft(reversed(batch))
+                self._news.wait(FULL_PAUSE)
+            most = max(1, len(batch) // 2)
 
-    def _submit(self, batch: list[Task]) -> None:
-        while batch:
-            try:
-                self._sending.submit(batch)
-                return
-            except (QueueFull, StoreFull):
-                threading.Event().wait(FULL_PAUSE)
-            except (BadRequest, PayloadTooLarge) as error:
-                if len(batch) == 1:
-                    self._resolve(batch[0].id, error=error)
-                    return
-                middle = len(batch) // 2
-                self._submit(batch[:middle])
-                batch = batch[middle:]
+    def _submit(self, batch: list[Task]) -> bool:
+        """Send a batch; returns whether the queue had room. Calls that it refuses for good fail, each on its own."""
+        if not batch:
+            return True
+        try:
+            self._sending.submit(batch)
+        except (QueueFull, StoreFull):
+            return False
+        except (BadRequest, PayloadTooLarge) as error:
+            if len(batch) == 1:
+                self._resolve(batch[0].id, error=error)
+                return True
+            middle = len(batch) // 2
+            return self._submit(batch[:middle]) and self._submit(batch[middle:])
+        return True
 
     # The reader
 

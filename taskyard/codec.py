@@ -36,15 +36,22 @@ def decode(data: bytes) -> Any:
     raise ValueError(f"unknown payload form {form!r}")
 
 
-def encode_error(error: BaseException) -> bytes:
-    """What a task raised, with its traceback's text; what can't be pickled travels as `TaskFailed` with the same text."""
+def encode_error(error: BaseException, stand_in: Exception | None = None) -> bytes:
+    """What a task raised, or ``stand_in`` for it, with its traceback's text.
+
+    What can't be pickled, or would end the program that reads it (KeyboardInterrupt), travels as `TaskFailed`.
+    """
     text = "".join(traceback.format_exception(error))
     try:
-        pickled = pickle.dumps(error, protocol=5)
+        pickled = pickle.dumps(stand_in or _harmless(error), protocol=5)
         pickle.loads(pickled)
     except Exception:
         pickled = pickle.dumps(TaskFailed(one_line(error)), protocol=5)
     return encode((pickled, text))
+
+
+def _harmless(error: BaseException) -> Exception:
+    return error if isinstance(error, Exception) else TaskFailed(one_line(error))
 
 
 def one_line(error: BaseException) -> str:
@@ -67,5 +74,8 @@ def decode_error(value: bytes, cause: str) -> BaseException:
         return TaskFailed(f"{cause} (its exception can't be read here: {problem})")
     if not isinstance(error, BaseException):
         return TaskFailed(cause)
-    error.__cause__ = RemoteTraceback(text)
+    try:
+        error.__cause__ = RemoteTraceback(text)
+    except Exception:  # of a class that lets nobody change it: without the traceback, then
+        pass
     return error

@@ -194,6 +194,9 @@ class RemoteQueue:
     def _connected(self) -> wire.PlainConnection:
         if self._conn is None:
             self._conn = self._connect_patiently()
+            if self._closing.is_set():  # meanwhile, by `close`, which did not see this connection
+                self._drop()
+                raise Unreachable(f"the connection to {self.url} was closed")
         return self._conn
 
     def _drop(self) -> None:
@@ -217,7 +220,8 @@ class RemoteQueue:
                         f"no master answers at {self.url} ({reason}); is it running, is the address right?"
                     ) from None
                 if self._name and not told and time.monotonic() - started > TELL_SECONDS:
-                    logger.warning("no master answers at %s (%s); trying again until it does", self.url, reason)
+                    until = "until it does" if self._patience is None else f"for {self._patience:g} s"
+                    logger.warning("no master answers at %s (%s); trying again %s", self.url, reason, until)
                     told = True
                 self._closing.wait(pause * random.uniform(0.5, 1.5))
                 pause = min(pause * 2, 2.0)

@@ -56,6 +56,8 @@ class PlainConnection(connection.Connection):  # type: ignore[misc,unused-ignore
     """A socket's connection whose ``recv`` takes plain data of a bounded size."""
 
     max_bytes = HANDSHAKE_BYTES
+    gone = False
+    """Whether the other side was seen to close it while nothing was read from it."""
     deadline = math.inf
     """Monotonic seconds after which nothing more is read: a stranger may not send a byte now and then for ever."""
 

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import structlog
 
 from taskyard.codec import JSON, decode, encode, encode_error, encode_json, one_line
-from taskyard.errors import TaskyardError
+from taskyard.errors import TaskFailed, TaskyardError
 from taskyard.log import set_up_logging
 from taskyard.registry import load_tasks
 from taskyard.settings import load_settings
@@ -47,11 +48,10 @@ def main(conn: Connection[Any, Any], shared: Any, app: str) -> None:
     try:
         functions = load_tasks(app)
     except BaseException as error:
-        text = str(error) if isinstance(error, TaskyardError) else f"WORKER_APP={app!r} can't be imported: {one_line(error)}"
         with contextlib.suppress(OSError):
-            conn.send(("broken", text, encode_error(error)))
+            conn.send(("broken", _why_not(app, error)))
         return
-    conn.send(("ready", sorted(functions), b""))
+    conn.send(("ready", sorted(functions)))
     reports = Reports(conn)
     while True:
         try:
@@ -84,7 +84,8 @@ def run_one(function: Callable[..., Any], payload: bytes) -> tuple[str, bytes, s
         value = function(*args, **kwargs)
         return "done", (encode_json(value) if payload[:1] == JSON else encode(value)), ""
     except SystemExit as error:
-        return "failed", encode_error(error), f"exit: the task called sys.exit({error.code!r})"
+        cause = f"exit: the task called sys.exit({error.code!r})"
+        return "failed", encode_error(error, TaskFailed(cause)), cause
     except BaseException as error:
         return "failed", encode_error(error), f"exception: {one_line(error)}"
 
@@ -113,7 +114,7 @@ class Reports:
             self._begun.clear()
             reports, self._unsent = self._unsent, []
             if reports or end:
-                self._conn.send(("end" if end else "reports", reports, b""))
+                self._conn.send(("end" if end else "reports", reports))
 
     def _flush_late(self) -> None:
         while True:
@@ -126,6 +127,13 @@ class Reports:
                     self.flush()
             except OSError:
                 return
+
+
+def _why_not(app: str, error: BaseException) -> str:
+    if isinstance(error, TaskyardError):
+        return str(error)
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"WORKER_APP={app!r} can't be imported: {one_line(error)} ({last.filename}, line {last.lineno})"
 
 
 def _become_expendable() -> None:

@@ -218,11 +218,11 @@ class Supervisor:
         died = not slot.process.is_alive()
         try:
             while slot.conn.poll():
-                kind, content, extra = slot.conn.recv()
+                kind, content = slot.conn.recv()
                 if kind == "ready":
                     self._slot_is_ready(slot, content)
                 elif kind == "broken":
-                    raise SettingsError(content) from extra
+                    raise SettingsError(content)
                 else:
                     self._take_reports(slot, content)
                     if kind == "end":

@@ -7,6 +7,7 @@ import pytest
 from master import sql
 from master.committer import LEASE
 from master.engine import SUSPECT_AFTER
+from taskyard.errors import Unreachable
 from taskyard.model import Outcome, Result
 from taskyard.transport import RemoteQueue
 from tests.harness import LEASE_TIME, Harness, InThread, done, failed, released, task
@@ -148,6 +149,19 @@ def test_a_closed_connection_gives_its_leases_to_who_waits(harness: Harness) -> 
     next_lease = InThread(lambda: waiting.lease("t", 1, 20))
     harness.close(dying)
     assert [lease.id for lease in next_lease.result(2)] == ["a"]
+
+
+def test_a_connection_that_closes_while_it_waits_for_more_gives_back_what_it_holds(manager: Harness) -> None:
+    dying, waiting = manager.another(), manager.another()
+    manager.queue.submit([task("a")])
+    dying.lease("s", 1, 0)
+    for_more = InThread(lambda: dying.lease("s", 1, 20))
+    manager.wait_until_one_waits(LEASE)
+    next_lease = InThread(lambda: waiting.lease("t", 1, 20))
+    manager.close(dying)
+    assert [lease.id for lease in next_lease.result(2)] == ["a"]
+    with pytest.raises(Unreachable):
+        for_more.result(2)
 
 
 def test_only_the_connection_that_leased_holds_the_leases(harness: Harness) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 import threading
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from taskyard.codec import decode, decode_error, encode, encode_error, encode_json
+from taskyard.codec import LINE_LENGTH, decode, decode_error, encode, encode_error, encode_json, one_line
 from taskyard.errors import QueueFull, RemoteTraceback, TaskFailed
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
@@ -38,6 +39,13 @@ class HoldsALock(Exception):
 class NotShown(Exception):
     def __str__(self) -> str:
         raise RuntimeError("no text")
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen(Exception):
+    """Pickles and comes back, but lets nobody set an attribute."""
+
+    user: str
 
 
 class BecomesText(Exception):
@@ -86,7 +94,15 @@ def test_what_json_cant_hold_is_refused(value: object) -> None:
         encode_json(value)
 
 
-@pytest.mark.parametrize("error", [ValueError("no", 7), KeyError("k"), OSError(2, "gone"), QueueFull("full"), SystemExit(3)])
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+def test_what_would_end_the_program_that_reads_it_comes_out_as_a_failed_task(error: BaseException) -> None:
+    got = decode_error(encode_error(raised(error)), "exit: ...")
+    assert type(got) is TaskFailed
+    assert type(error).__name__ in str(got)
+    assert type(error).__name__ in str(got.__cause__)
+
+
+@pytest.mark.parametrize("error", [ValueError("no", 7), KeyError("k"), OSError(2, "gone"), QueueFull("full")])
 def test_an_exception_comes_out_as_it_was_raised(error: BaseException) -> None:
     got = decode_error(encode_error(raised(error)), "exception: ...")
     assert (type(got), got.args) == (type(error), error.args)
@@ -125,6 +141,37 @@ def test_an_exception_whose_text_fails_travels_all_the_same(kind: type[Exception
     got = decode_error(encode_error(raised(kind())), "")
     assert isinstance(got, NotShown | TaskFailed)
     assert kind.__name__ in str(got.__cause__)
+
+
+def test_an_exception_that_lets_nobody_change_it_arrives_all_the_same() -> None:
+    got = decode_error(encode_error(raised(Frozen("somebody"))), "exception: Frozen: somebody")
+    assert isinstance(got, Frozen | TaskFailed)
+    assert "somebody" in str(got)
+
+
+def test_what_an_exception_carries_beside_its_arguments_arrives() -> None:
+    error = ValueError("no")
+    error.add_note("seen at the third mail")
+    group = ExceptionGroup("both failed", [error, OSError(2, "gone")])
+    got = decode_error(encode_error(raised(group)), "")
+    assert isinstance(got, ExceptionGroup)
+    assert [(type(one), one.args) for one in got.exceptions] == [(ValueError, ("no",)), (FileNotFoundError, (2, "gone"))]
+    assert got.exceptions[0].__notes__ == ["seen at the third mail"]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (ValueError("first line\n  second\tline"), "ValueError: first line second line"),
+        (KeyError("k"), "KeyError: 'k'"),
+        (TimeoutError(), "TimeoutError:"),
+        (NotShown(), "NotShown"),
+        (ValueError("x" * 10**6), "ValueError: " + "x" * (LINE_LENGTH - len("ValueError: "))),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else type(value).__name__,
+)
+def test_an_exception_in_one_line_is_short_and_has_its_name(error: BaseException, line: str) -> None:
+    assert one_line(error) == line
 
 
 def test_a_task_that_died_without_an_exception_is_told_by_its_cause() -> None:

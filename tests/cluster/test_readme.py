@@ -1,0 +1,151 @@
+"""The README's commands, word for word, in a fresh clone: what a new user types is what is tested."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.project import ROOT, Project, clean_environment, wait_until
+
+NAMES = {"COMPOSE_PROJECT_NAME": "taskyard-readme", "PROJECT": "taskyard-readme-mail"}
+ENVIRONMENT = clean_environment(**NAMES)
+BLOCKS = re.findall(r"```(sh|console)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+NEW_TASK = """
+
+@task(retries=3, backoff=1.0, time_limit=60)
+def cube(n: int) -> str:
+    return f"{n} cubed is {n ** 3}"
+"""
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory, built: None) -> Iterator[Path]:
+    """What a clone of this source would hold, and nothing else; its cluster is removed at the end."""
+    folder = tmp_path_factory.mktemp("clone") / "taskyard"
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).exists():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    clean_up(folder)
+    yield folder
+    clean_up(folder)
+
+
+def clean_up(folder: Path) -> None:
+    for name in NAMES.values():
+        down = ["docker", "compose", "-p", name, "--profile", "tools", "down", "--volumes", "--remove-orphans"]
+        subprocess.run(down, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+
+
+def type_in(block: str, folder: Path) -> str:
+    """Run a block of commands as a user would; each has to succeed. Returns what they printed."""
+    ended = subprocess.run(
+        ["bash", "-eu", "-c", block], cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert ended.returncode == 0, f"{block}\n{ended.stdout}"
+    return ended.stdout.replace("\x1b[2K", "")  # Compose clears each line of a log before it
+
+
+def block_with(words: str) -> str:
+    (found,) = [block for kind, block in BLOCKS if kind == "sh" and words in block]
+    return str(found)
+
+
+def test_every_command_of_the_readme_is_run_by_a_test() -> None:
+    """Blocks marked ``sh`` are run below; those marked ``console`` don't end by themselves, or would run this test."""
+    assert [block for kind, block in BLOCKS if kind == "console"] == [
+        "make test\n",  # this
+        "make watch\n",  # below
+        "python -m master\npython -m worker\npython -m app.job\n",  # tests/programs
+    ]
+    tested = ["make up", "--exit-code-from job", "make status", "--entrypoint python", "make mail", "make down"]
+    assert [block for kind, block in BLOCKS if kind == "sh"] == [block_with(words) for words in tested]
+
+
+def test_make_up_prints_ten_results_and_a_summary_and_leaves_a_healthy_cluster(clone: Path) -> None:
+    said = type_in(block_with("make up"), clone)
+    assert len(re.findall(r"^Result: \d+ \* \d+ = \d+$", said, re.MULTILINE)) == 10
+    assert re.search(r"^10 of 10 results in .* s, by 5 workers$", said, re.MULTILINE)
+    assert "The cluster is healthy." in said
+    assert type_in("docker compose ps --format '{{.Health}}'", clone).split() == ["healthy"] * 6
+
+
+def test_plain_compose_prints_ten_results_and_ends_with_the_jobs_code(clone: Path) -> None:
+    assert type_in(block_with("--exit-code-from job"), clone).count("| Result: ") == 10
+
+
+def test_a_cluster_in_the_background_can_be_looked_at_given_jobs_and_scaled(clone: Path) -> None:
+    said = type_in(block_with("make status"), clone)
+    assert re.search(r"done\s+│\s+\d0", said)
+    assert re.search(r"10 of 10 results in .* s, by 5 workers", said)
+    assert "Usage: taskyard" in said
+    assert type_in("docker compose ps worker --format '{{.Health}}'", clone).split() == ["healthy"] * 8
+
+
+def test_the_tutorials_program_works_as_it_stands_in_the_readme(clone: Path) -> None:
+    said = type_in(block_with("--entrypoint python"), clone)
+    assert said.splitlines()[-1] == "Result: 7872 * 7872 = 61968384"
+
+
+def test_the_mail_queue_delivers_fifty_mails_exactly_once_each(clone: Path) -> None:
+    said = type_in(block_with("make mail"), clone)
+    assert "50 mails sent: 50 arrived exactly once, 0 not, 0 twice" in said
+
+
+def test_make_down_stops_the_cluster_and_keeps_its_results(clone: Path) -> None:
+    type_in(block_with("make down"), clone)
+    assert not type_in("docker compose ps --all --quiet", clone)
+    kept = type_in("docker volume ls --quiet --filter name=taskyard-readme_", clone).split()
+    assert kept == ["taskyard-readme_data", "taskyard-readme_key"]
+
+
+def test_make_watch_brings_an_edited_app_into_the_workers(clone: Path) -> None:
+    project = Project(NAMES["COMPOSE_PROJECT_NAME"], [clone / "compose.yaml"])
+    watch = subprocess.Popen(
+        ["make", "watch"],
+        cwd=clone,
+        env=ENVIRONMENT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_until(lambda: "10 of 10" in project.log("job"), "it is up", 120)
+        wait_until(lambda: len(project.workers_heard_of()) == 5, "the workers have joined")
+        tasks, job = clone / "app/tasks.py", clone / "app/job.py"
+        tasks.write_text(tasks.read_text() + NEW_TASK)
+        job.write_text(job.read_text().replace("square", "cube"))
+        wait_until(lambda: [w["tasks"] for w in project.workers_heard_of()] == [["cube", "square"]] * 5, "all know the new task")
+        assert len(re.findall(r"Result: \d+ cubed is \d+", type_in("make job", clone))) == 10
+    finally:
+        os.killpg(watch.pid, signal.SIGINT)  # as Ctrl-C does it
+        watch.wait(60)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "told"),
+    [
+        ("docker compose run --rm cli nonsense", "No such command 'nonsense'"),
+        ("docker compose run --rm -e TASKYARD_URL=master:5000 cli health", "expected manager://HOST:PORT"),
+        ("WORKER_SLOTS=many docker compose run --rm --no-deps worker", "WORKER_SLOTS='many'"),
+        ("WORKER_APP=app.task docker compose run --rm --no-deps worker", "No module named 'app.task'"),
+        ("docker compose run --rm --no-deps job python -m app.job ten", "invalid int value: 'ten'"),
+    ],
+)
+def test_a_mistake_is_told_in_words(clone: Path, mistake: str, told: str) -> None:
+    type_in("docker compose up --detach --wait master", clone)
+    ended = subprocess.run(["bash", "-c", mistake], cwd=clone, env=ENVIRONMENT, text=True, capture_output=True)
+    said = ended.stdout + ended.stderr
+    assert ended.returncode != 0
+    assert told in " ".join(said.replace("│", " ").split())
+    assert "Traceback" not in said

@@ -1,0 +1,87 @@
+"""Masters, workers and clients that end with their test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from taskyard import Cluster
+from tests.contract.master_process import AUTHKEY, MasterProcess
+from tests.harness import InThread
+from tests.programs.tasks import Gate
+from tests.programs.worker_process import WorkerProcess
+
+StartWorker = Callable[..., WorkerProcess]
+Connect = Callable[[MasterProcess], Cluster]
+
+
+@pytest.fixture(scope="module")
+def master(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
+    """A running master, shared by the tests of a file that leave it running; MASTER of the file: its settings."""
+    process = MasterProcess(tmp_path_factory.mktemp("master"), **getattr(request.module, "MASTER", {}))
+    process.start()
+    yield process
+    ended = process.process is None or process.process.poll() is not None
+    process.close()
+    assert not ended, f"the master ended by itself: {process.log()}"
+
+
+@pytest.fixture(scope="module")
+def worker(
+    request: pytest.FixtureRequest, master: MasterProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[WorkerProcess]:
+    """A running worker of that master, shared likewise; WORKER of the file: its settings."""
+    process = WorkerProcess(master, tmp_path_factory.mktemp("workers") / "shared", **getattr(request.module, "WORKER", {}))
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def own_master(tmp_path: Path) -> Iterator[MasterProcess]:
+    """A master of the test's own, not started yet."""
+    process = MasterProcess(tmp_path / "master")
+    yield process
+    process.close()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
+    """Starts workers of the test's own."""
+    started: list[WorkerProcess] = []
+
+    def start(master: MasterProcess, **settings: Any) -> WorkerProcess:
+        started.append(WorkerProcess(master, tmp_path / f"worker-{len(started)}", **settings))
+        return started[-1]
+
+    yield start
+    for worker in started:
+        worker.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Connect]:
+    """Makes clients; what they still wait for at the end of the test is cancelled."""
+    made: list[Cluster] = []
+
+    def make(master: MasterProcess) -> Cluster:
+        made.append(Cluster(master.url, AUTHKEY, patience=20))
+        return made[-1]
+
+    yield make
+    for cluster in made:
+        InThread(partial(cluster.shutdown, cancel_futures=True)).result(10)
+
+
+@pytest.fixture
+def cluster(master: MasterProcess, connect: Connect) -> Cluster:
+    """A client of the file's master."""
+    return connect(master)
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Gate:
+    return Gate(tmp_path / "gate")

@@ -15,7 +15,7 @@ from master.store import Store
 from taskyard.errors import SettingsError
 from taskyard.log import get_logger, set_up_logging
 from taskyard.pulse import BEAT_SECONDS
-from taskyard.settings import KEY_FILES, Settings, find_authkey, load_settings, make_authkey
+from taskyard.settings import KEY_FILES, Settings, find_authkey, is_there, load_settings, make_authkey
 from taskyard.transport import RemoteQueue
 
 
@@ -73,7 +73,7 @@ def show_pulse(settings: Settings, authkey: bytes, port: int) -> None:
 def authkey_of(settings: Settings) -> bytes:
     """The key that the settings name; a key is made where its file is missing. Raises `SettingsError`."""
     path = settings.taskyard_authkey_file or Path(KEY_FILES[-1])
-    if not settings.taskyard_authkey and not path.exists() and not any(Path(name).exists() for name in KEY_FILES):
+    if not settings.taskyard_authkey and not any(map(is_there, (path, *map(Path, KEY_FILES)))):
         try:
             return make_authkey(path)
         except OSError as error:

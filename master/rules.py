@@ -67,7 +67,7 @@ def read_outcomes(rows: Any, payload_limit: int) -> list[Outcome]:
         _check_size(outcome.id, outcome.value, payload_limit)
         if len(outcome.cause) > LONGEST_CAUSE or not _is_text(outcome.cause):
             # A cause quotes what a task raised, which may be anything: no reason to refuse the outcome.
-            cause = outcome.cause[:LONGEST_CAUSE].encode(errors="backslashreplace").decode()
+            cause = outcome.cause[:LONGEST_CAUSE].encode(errors="backslashreplace").decode()[:LONGEST_CAUSE]
             outcomes[index] = outcome._replace(cause=cause)
     return outcomes
 
@@ -153,6 +153,6 @@ def _wrong_seconds(value: Any, what: str) -> str:
 def _check_size(task_id: str, data: bytes, limit: int) -> None:
     if len(data) > limit:
         raise PayloadTooLarge(
-            f"task {task_id}: {len(data):,} bytes are over the bound of {limit:,} (MASTER_PAYLOAD_LIMIT);"
+            f"task {task_id[:LONGEST_NAME]}: {len(data):,} bytes are over the bound of {limit:,} (MASTER_PAYLOAD_LIMIT);"
             " keep big data in a file or a store and pass its address"
         )

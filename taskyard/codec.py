@@ -74,8 +74,6 @@ def decode_error(value: bytes, cause: str) -> BaseException:
         return TaskFailed(f"{cause} (its exception can't be read here: {problem})")
     if not isinstance(error, BaseException):
         return TaskFailed(cause)
-    try:
-        error.__cause__ = RemoteTraceback(text)
-    except Exception:  # of a class that lets nobody change it: without the traceback, then
-        pass
+    # Not by assignment: a frozen dataclass refuses that.
+    BaseException.__setattr__(error, "__cause__", RemoteTraceback(text))
     return error

@@ -72,6 +72,8 @@ def load_settings() -> Settings:
         first = error.errors()[0]
         name = str(first["loc"][0]).upper() if first["loc"] else "?"
         raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the file .env can't be read: {error}") from None
 
 
 def parse_url(url: str) -> tuple[str, int]:
@@ -93,7 +95,7 @@ def find_authkey(settings: Settings) -> bytes:
     """
     if settings.taskyard_authkey:
         return settings.taskyard_authkey.encode()
-    path = settings.taskyard_authkey_file or next((path for path in map(Path, KEY_FILES) if path.exists()), None)
+    path = settings.taskyard_authkey_file or next(filter(is_there, map(Path, KEY_FILES)), None)
     if path is None:
         raise SettingsError("no authkey: set TASKYARD_AUTHKEY, or TASKYARD_AUTHKEY_FILE to a file that holds it")
     try:
@@ -103,6 +105,17 @@ def find_authkey(settings: Settings) -> bytes:
     if not key:
         raise SettingsError(f"the authkey's file {path} is empty")
     return key
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file, also one that this user may not look at: reading it says so."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def make_authkey(path: Path) -> bytes:

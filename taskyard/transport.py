@@ -242,7 +242,7 @@ class RemoteQueue:
             conn.send((IDENT, "hello", (PROTOCOL,), {}))
             kind, hello = conn.recv()
             if kind != "#RETURN":
-                raise WrongVersion(f"what answers at {self.url} does not speak Taskyard's protocol {PROTOCOL}: {hello}")
+                raise WrongVersion(f"what answers at {self.url} does not speak Taskyard's protocol {PROTOCOL}")
             if hello["protocol"] != PROTOCOL:
                 raise WrongVersion(
                     f"the master at {self.url} speaks protocol {hello['protocol']}, this program {PROTOCOL};"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import signal
 import sys
@@ -23,7 +24,7 @@ import structlog
 
 from taskyard.codec import JSON, decode, encode, encode_error, encode_json, one_line
 from taskyard.errors import TaskFailed, TaskyardError
-from taskyard.log import set_up_logging
+from taskyard.log import get_logger, set_up_logging
 from taskyard.registry import load_tasks
 from taskyard.settings import load_settings
 
@@ -45,6 +46,7 @@ def main(conn: Connection[Any, Any], shared: Any, app: str) -> None:
     for name in ("TASKYARD_AUTHKEY", "TASKYARD_AUTHKEY_FILE"):
         os.environ.pop(name, None)
     set_up_logging(load_settings())
+    sys.stdout = Printed()
     try:
         functions = load_tasks(app)
     except BaseException as error:
@@ -127,6 +129,28 @@ class Reports:
                     self.flush()
             except OSError:
                 return
+
+
+class Printed(io.TextIOBase):
+    """Standard output of tasks: each line becomes a line of the log, with the task's id, at once."""
+
+    encoding = "utf-8"
+    errors = "backslashreplace"
+
+    def __init__(self) -> None:
+        self._logger = get_logger("task")
+        self._line = ""
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def write(self, text: str) -> int:
+        """Log the lines that are whole; the rest waits for its end."""
+        *lines, self._line = (self._line + text).split("\n")
+        for line in lines:
+            self._logger.info(line)
+        return len(text)
 
 
 def _why_not(app: str, error: BaseException) -> str:

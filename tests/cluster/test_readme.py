@@ -75,7 +75,7 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
 def test_make_up_prints_ten_results_and_a_summary_and_leaves_a_healthy_cluster(clone: Path) -> None:
     said = type_in(block_with("make up"), clone)
     assert len(re.findall(r"^Result: \d+ \* \d+ = \d+$", said, re.MULTILINE)) == 10
-    assert re.search(r"^10 of 10 results in .* s, by 5 workers$", said, re.MULTILINE)
+    assert re.search(r"^10 of 10 results in .* s, by [1-5] workers$", said, re.MULTILINE)
     assert "The cluster is healthy." in said
     assert type_in("docker compose ps --format '{{.Health}}'", clone).split() == ["healthy"] * 6
 

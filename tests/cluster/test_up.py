@@ -35,15 +35,17 @@ def test_up_prints_ten_right_results_within_ten_seconds_and_down_of_the_idle_clu
 ) -> None:
     fresh = project("up")
     started = time.monotonic()
-    up = fresh.start("up", "--scale", "worker=5", stderr=subprocess.DEVNULL)
+    up = fresh.start("up", "--scale", "worker=5", stderr=subprocess.STDOUT)
     assert up.stdout is not None
-    results: list[str] = []
+    said, results, took = "", [], 0.0
     for line in up.stdout:
-        results += re.findall(r"Result: (\d+ \* \d+ = \d+)", line)
-        if len(results) == 10:
+        said += line
+        if found := re.findall(r"Result: (\d+ \* \d+ = \d+)", line):
+            results += found
             took = time.monotonic() - started
         if "10 of 10 results" in line:
             break
+    assert len(results) == 10, said
     assert [result.split(" = ")[1] for result in results] == [str(int(r.split(" * ")[0]) ** 2) for r in results]
     tell(f"from up to the last of ten results: {took:.1f} s")
     assert took < 10

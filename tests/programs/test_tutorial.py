@@ -58,16 +58,21 @@ def start(master: MasterProcess, tmp_path: Path) -> Iterator[Start]:
         kill(program)
 
 
-@pytest.fixture
-def queues(master: MasterProcess) -> Iterator[Any]:
-    """Another program that has joined: its task queue and its result queue, of which a test leaves nothing over."""
+@pytest.fixture(scope="module")
+def joined(master: MasterProcess) -> Any:
+    """Another program that has joined, once: proxies of one address share a connection, and the end of any closes it."""
     manager = QueueManager(("127.0.0.1", master.port), AUTHKEY)
     manager.connect()
-    tasks, results = manager.get_task_queue(), manager.get_result_queue()  # type: ignore[attr-defined]
-    yield tasks, results
-    for left in (tasks, results):
+    return manager.get_task_queue(), manager.get_result_queue()  # type: ignore[attr-defined]
+
+
+@pytest.fixture
+def queues(joined: Any) -> Iterator[Any]:
+    """Its task queue and its result queue, of which a test leaves nothing over."""
+    yield joined
+    for left in joined:
         with pytest.raises(queue.Empty):
-            left.get_nowait()
+            pytest.fail(f"left over: {left.get_nowait()!r}")
 
 
 def kill(program: Program) -> None:

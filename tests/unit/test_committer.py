@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
@@ -88,6 +89,30 @@ def test_calls_that_came_in_together_share_one_commit(committer: Committer, engi
     assert engine.commits == 1
 
 
+class CountedInbox(SimpleQueue[Call | None]):
+    """Tells when a call has come in."""
+
+    def __init__(self) -> None:
+        self.came = threading.Semaphore(0)
+
+    def put(self, item: Call | None, block: bool = True, timeout: float | None = None) -> None:
+        super().put(item)
+        self.came.release()
+
+
+def test_callers_that_come_while_a_commit_is_under_way_share_the_next_one(committer: Committer, engine: WatchedEngine) -> None:
+    committer._inbox = inbox = CountedInbox()
+    committer.start()
+    engine.may_commit.clear()
+    first = InThread(partial(committer.call, submit(engine, "first")))
+    assert engine.committing.wait(10)
+    callers = [InThread(partial(committer.call, submit(engine, str(n)))) for n in range(20)]
+    assert all(inbox.came.acquire(timeout=10) for _ in range(21))
+    engine.may_commit.set()
+    assert [caller.result() for caller in (first, *callers)] == [1] * 21
+    assert engine.commits == 2
+
+
 def test_nobody_is_answered_before_the_commit(committer: Committer, engine: WatchedEngine) -> None:
     engine.may_commit.clear()
     calls = ask(committer, submit(engine, "a"), submit(engine, "b"))
@@ -149,6 +174,33 @@ def test_a_call_that_waits_is_answered_in_the_turn_that_brings_what_it_waits_for
     assert waiting.answered.locked()
     committer.call(submit(engine, "a"))
     assert [lease[0] for lease in answer_of(waiting)] == ["a"]
+    committer.call(submit(engine, "b"))
+    assert committer.call(engine.stats)["leased"] == 1  # it was answered once and waits no more
+
+
+@pytest.mark.parametrize("error", [BadRequest("no"), ZeroDivisionError()])
+def test_a_call_that_fails_is_told_at_once_however_long_it_would_wait(committer: Committer, error: Exception) -> None:
+    def fail() -> None:
+        raise error
+
+    failing = Call(fail, LEASE, 60)
+    committer._inbox.put(failing)
+    committer.start()
+    assert answer_of(failing) is error
+
+
+def test_a_call_that_has_waited_its_time_is_told_that_there_is_nothing(committer: Committer) -> None:
+    waiting = Call(lambda: None, LEASE, 0.05)
+    committer._inbox.put(waiting)
+    committer.start()
+    assert answer_of(waiting) is None
+
+
+def test_what_is_told_without_waiting_is_done_too(committer: Committer, engine: WatchedEngine, tmp_path: Path) -> None:
+    committer.tell(submit(engine, "a"))
+    committer.start()
+    committer.stop()
+    assert ids_on_disk(tmp_path) == ["a"]
 
 
 # A full disk
@@ -169,7 +221,7 @@ def let_grow(engine: Engine, pages: int) -> None:
 
 
 def lease(committer: Committer, engine: Engine, limit: int) -> list[Lease]:
-    return list(map(Lease._make, committer.call(partial(engine.lease, "connection", "s", limit, None)) or []))
+    return list(map(Lease._make, committer.call(partial(engine.lease, "connection", "s", limit, None), LEASE) or []))
 
 
 def test_a_full_disk_refuses_a_submit_and_takes_nothing_of_it(full: Committer, engine: WatchedEngine) -> None:
@@ -217,6 +269,28 @@ def test_the_log_says_once_that_the_disk_is_full_and_once_that_there_is_room(ful
         ("warning", "there is room on the disk again"),
     ]
     assert str(engine.store.path) in lines[0]["error"]
+
+
+def test_a_chore_that_finds_no_room_is_done_later_and_the_queue_goes_on(
+    full: Committer, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick, refused = engine.tick, []
+
+    def chore() -> float:
+        try:
+            submit(engine, "of the chore", payload=MEGABYTE)()
+        except StoreFull as error:
+            refused.append(error)
+            raise
+        return tick()
+
+    monkeypatch.setattr(engine, "tick", chore)
+    assert [held.id for held in lease(full, engine, 2)] == ["a", "b"]
+    for _ in range(3):  # chores come before every call
+        assert full.call(engine.stats)["leased"] == 2
+    assert refused
+    full.call(partial(let_grow, engine, 10_000))
+    assert [held.id for held in lease(full, engine, 2)] == ["of the chore"]
 
 
 # The end

@@ -10,6 +10,7 @@ from taskyard.model import CAUSES
 from worker import death
 
 V2 = "0::/pod/worker\n"
+COLON = "0::/system.slice:cri-containerd:worker\n"
 V1 = "12:cpu,cpuacct:/pod\n9:memory:/pod/worker\n0::/elsewhere\n"
 
 
@@ -48,9 +49,12 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Root:
         (-9, 2.5, False, "time limit: still running after 2.5 s"),
         (-9, 60.0, True, "time limit: still running after 60 s"),
         (-99, 0.0, False, "signal: unknown (99)"),
+        (None, 0.0, False, "exit: the task ended its process with status None"),  # its pipe has closed, it has not ended yet
     ],
 )
-def test_the_cause_of_a_death_is_told(exitcode: int, over_limit: float, out_of_memory: bool, cause: str, root: Root) -> None:
+def test_the_cause_of_a_death_is_told(
+    exitcode: int | None, over_limit: float, out_of_memory: bool, cause: str, root: Root
+) -> None:
     assert death.cause_of(exitcode, over_limit, out_of_memory) == cause
     assert cause.split(":")[0] in CAUSES
 
@@ -68,8 +72,9 @@ def test_a_death_by_memory_tells_the_limit(root: Root) -> None:
         (V1, "/sys/fs/cgroup/memory/memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
         (V1, "/sys/fs/cgroup/memory/pod/worker/memory.oom_control", "oom_kill_disable 0\noom_kill 2\n"),
         ("", "/sys/fs/cgroup/memory.events", "oom_kill 2\n"),
+        (COLON, "/sys/fs/cgroup/system.slice:cri-containerd:worker/memory.events", "oom_kill 2\n"),
     ],
-    ids=["v2 container", "v2 host", "v1 container", "v1 host", "no groups told"],
+    ids=["v2 container", "v2 host", "v1 container", "v1 host", "no groups told", "colons in the name"],
 )
 def test_the_kernels_kills_are_counted(groups: str, file: str, content: str, root: Root) -> None:
     if groups:

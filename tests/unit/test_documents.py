@@ -1,21 +1,29 @@
-"""README, .env.example and compose.yaml say of the settings and exit codes what the programs do."""
+"""README, .env.example, compose.yaml and Makefile say of settings, options and exit codes what the programs do."""
 
 from __future__ import annotations
 
 import re
+import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+import taskyard
 from taskyard import errors
+from taskyard.registry import Options
 from taskyard.settings import Settings, load_settings
+from worker.supervisor import LAST_WORDS_SECONDS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-COMPOSE = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / "compose.yaml").read_text()))
+MAKEFILE = (ROOT / "Makefile").read_text()
+COMPOSE_FILE = (ROOT / "compose.yaml").read_text()
+COMPOSE = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE))
 """Variables of compose.yaml with their defaults."""
 EXAMPLE = dict(re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
 """Variables of .env.example with their defaults."""
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]
 SET_BY_COMPOSE = ("taskyard_url",)
 """Where the default within the cluster, which .env.example tells, is not that of the programs on one host."""
 
@@ -55,8 +63,20 @@ def test_compose_and_the_example_tell_the_same_defaults() -> None:
 
 
 def test_compose_gives_each_variable_one_default() -> None:
-    given = set(re.findall(r"\$\{(\w+):-([^}]*)\}", (ROOT / "compose.yaml").read_text()))
+    given = set(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE))
     assert len(given) == len(COMPOSE)
+
+
+def test_every_setting_that_compose_passes_on_is_one() -> None:
+    passed_on = set(re.findall(r"^ +([A-Z][A-Z_]+):", COMPOSE_FILE, re.MULTILINE))
+    assert {"MASTER_HOST", "WORKER_APP", "TASKYARD_AUTHKEY"} <= passed_on
+    assert passed_on - {name.upper() for name in Settings.model_fields} == set()
+
+
+def test_compose_kills_no_worker_that_still_lets_its_tasks_finish() -> None:
+    (stop_grace_period,) = re.findall(r'stop_grace_period: "(\d+)s"', COMPOSE_FILE)
+    assert int(stop_grace_period) > float(COMPOSE["WORKER_GRACE"]) + LAST_WORDS_SECONDS
+    assert f"`stop_grace_period` ({stop_grace_period} s)" in README
 
 
 def test_compose_and_the_readme_tell_the_same_defaults() -> None:
@@ -72,6 +92,47 @@ def test_compose_and_the_readme_tell_the_same_defaults() -> None:
 def test_every_exit_code_stands_in_the_readme() -> None:
     codes = {kind.exit_code for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")}
     assert codes - {errors.TaskyardError.exit_code} == {int(row[0]) for row in rows_of_table("exit code")}
+
+
+def test_the_readme_tells_every_option_of_a_task_with_its_default() -> None:
+    told = {row[0].strip("`"): row[1] for row in rows_of_table("option of `@task`")}
+    assert list(told) == [field.name for field in fields(Options)]
+    words = {"name": "the function's", "retries": "none after an exception, 2 after a death of the process", "time_limit": "none"}
+    numbers = {field.name: f"{field.default:g}" for field in fields(Options) if field.name not in words}
+    assert told == words | numbers
+
+
+def test_make_help_lists_every_target_that_is_not_only_part_of_others() -> None:
+    listed = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))  # as `make help` itself looks for them
+    phony = set(re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE))
+    parts = {name for needed in re.findall(r"^[a-z-]+:([^#\n]*)", MAKEFILE, re.MULTILINE) for name in needed.split()}
+    assert listed - phony == set()
+    assert phony - listed - parts == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_says_to_make_can_be_made(page: Path) -> None:
+    said = set(re.findall(r"(?:^|`)make ([a-z-]+)", page.read_text(), re.MULTILINE))
+    assert said - set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE)) == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text())
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+
+
+def test_the_readmes_list_of_folders_has_those_there_are() -> None:
+    listed = set(re.findall(r"(?<!\S)([\w/]+)/(?!\S)", README.split("## Folders\n")[1].split("\n## ")[0]))
+    assert [name for name in listed if not (ROOT / name).is_dir()] == []
+    packages = {package.parent.name for package in ROOT.glob("*/__init__.py")}
+    assert packages - {name.split("/")[0] for name in listed} == set()
+
+
+def test_package_and_changelog_are_of_one_version() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["version"] == taskyard.__version__
+    assert re.search(rf"^## .*{re.escape(taskyard.__version__)}\b", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("program", ["master", "worker"])

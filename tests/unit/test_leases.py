@@ -35,6 +35,13 @@ def test_a_session_lasts_a_lease_time_from_its_last_word(leases: Leases) -> None
     assert (session.seen, session.deadline) == (1020.0, 1020.0 + LEASE_TIME)
 
 
+def test_a_word_that_was_said_before_the_last_one_puts_nothing_back(leases: Leases) -> None:
+    # Of a call that has waited its turn, or for news.
+    session = leases.session("s", 1020.0)
+    assert leases.session("s", 1000.0) is session
+    assert (session.seen, session.deadline) == (1020.0, 1020.0 + LEASE_TIME)
+
+
 def test_a_lease_is_known_by_its_task_until_it_is_taken_back(leases: Leases, session: Session) -> None:
     token = leases.lend(entry(1), session)
     held = leases.get("task 1")

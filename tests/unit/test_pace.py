@@ -54,6 +54,22 @@ def test_a_glance_at_a_running_task_does_not_shorten_what_was_measured() -> None
     assert made.chunk(leases("work", 10), 1) == 1
 
 
+def test_a_glance_at_a_running_task_does_not_make_a_worker_of_long_tasks_hold_more() -> None:
+    made = pace(slots=1, long=2.0)
+    made.is_long("long", 0.3)
+    for _ in range(6):
+        made.learn("short", [0.001])
+    assert made.to_hold() == 1
+
+
+@pytest.mark.parametrize("seconds", [0.5, 30.0])
+def test_the_very_first_task_may_be_a_long_one(seconds: float) -> None:
+    made = pace(slots=2)
+    made.is_long("work", seconds)
+    assert made.to_hold() == 2
+    assert made.chunk(leases("work", 10), 1) == 1
+
+
 def test_a_long_task_goes_alone() -> None:
     assert pace(long=5.0).chunk(leases("long", 10), 1) == 1
 

@@ -88,6 +88,7 @@ class WindowAgainstList(RuleBasedStateMachine):
     @invariant()
     def memory_is_bounded(self) -> None:
         assert len(self.window._heap) <= 4
+        assert len(self.window._members) <= len(self.window._heap)
 
     def teardown(self) -> None:
         expected = self.disk.ready()

@@ -59,6 +59,18 @@ def test_the_pause_doubles_up_to_its_limit_give_or_take_a_tenth(attempts: int, s
     assert seconds * 0.9 <= min(pauses) < max(pauses) <= seconds * 1.1
 
 
+@given(st.floats(0, 1e10), st.integers(1, 2**40))
+def test_no_pause_is_longer_than_its_limit_or_shorter_than_the_one_before(backoff: float, attempts: int) -> None:
+    least, most = backoff * 2.0 ** min(attempts - 2, 60), BACKOFF_LIMIT
+    assert 0.9 * min(least, most) <= rules.pause_before_retry(backoff, attempts) <= 1.1 * most
+
+
+@given(st.integers(0, 50), st.sampled_from(CAUSES))
+def test_a_task_is_tried_once_and_then_as_often_as_it_says_whatever_goes_wrong(retries: int, cause: str) -> None:
+    tried = next(attempts for attempts in range(1, 100) if not rules.may_retry(retries, attempts, cause))
+    assert tried == 1 + retries
+
+
 def test_a_task_without_backoff_is_tried_again_at_once() -> None:
     assert rules.pause_before_retry(0.0, 5) == 0.0
 
@@ -69,6 +81,11 @@ def test_a_task_without_backoff_is_tried_again_at_once() -> None:
 def test_a_task_of_the_widest_values_is_taken() -> None:
     widest = task("ü" * 200, priority=-(2**31), retries=2**31 - 1, delay=1e9, payload=b"x" * LIMIT, name="n" * 200)
     assert rules.read_tasks([widest, list(widest)], LIMIT) == [widest, widest]
+
+
+def test_a_task_of_the_shortest_values_is_taken() -> None:
+    shortest = task("i", job="j", name="n", delay=0, backoff=0, time_limit=0, result_ttl=0)
+    assert rules.read_tasks([shortest], LIMIT) == [shortest]
 
 
 @pytest.mark.parametrize(
@@ -144,6 +161,8 @@ def test_whatever_comes_is_either_taken_or_refused_in_words(rows: Any) -> None:
         ("cause", b"bytes"),
         ("delay", float("nan")),
         ("delay", float("inf")),
+        ("delay", "1"),
+        ("delay", True),
     ],
 )
 def test_an_outcome_with_a_wrong_field_is_refused(field: str, value: Any) -> None:
@@ -165,6 +184,25 @@ def test_an_odd_cause_is_no_reason_to_refuse_an_outcome(cause: str, kept: str) -
     assert read == Outcome("a", 1, "failed", cause=kept)
 
 
+@given(st.text(st.characters()) | st.text(st.characters(categories=["Cs"])))
+def test_what_is_kept_of_a_cause_is_text_that_every_database_takes(cause: str) -> None:
+    (read,) = rules.read_outcomes([Outcome("a", 1, "failed", cause=cause)], LIMIT)
+    assert read.cause.encode().decode() == read.cause
+    assert read.cause == cause or any("\ud800" <= letter <= "\udfff" for letter in cause)
+
+
+def test_a_cause_of_nothing_but_odd_letters_is_no_longer_than_others() -> None:
+    (read,) = rules.read_outcomes([Outcome("a", 1, "failed", cause="\ud800" * 20_000)], LIMIT)
+    assert len(read.cause) <= rules.LONGEST_CAUSE
+
+
+def test_a_refused_outcome_is_not_printed_at_length() -> None:
+    for wrong in (Outcome("i" * 10**6, 1, "done", cause=7), Outcome("i" * 10**6, 1, "done", b"x" * (LIMIT + 1))):  # type: ignore[arg-type]
+        with pytest.raises((BadRequest, PayloadTooLarge)) as refused:
+            rules.read_outcomes([wrong], LIMIT)
+        assert len(str(refused.value)) < 400
+
+
 # Single values
 
 
@@ -172,6 +210,14 @@ def test_names_and_numbers_are_read_as_they_are() -> None:
     assert rules.read_names(("a", "ü"), "ids") == ["a", "ü"]
     assert rules.read_text("", "job") == ""
     assert rules.read_int(2**63 - 1, "limit") == 2**63 - 1
+
+
+@pytest.mark.parametrize("value", [None, 7, b"bytes", "\ud800", ["a"]])
+def test_what_is_no_text_is_refused_with_its_name(value: Any) -> None:
+    with pytest.raises(BadRequest, match="job must be text"):
+        rules.read_text(value, "job")
+    with pytest.raises(BadRequest, match="ids must be text"):
+        rules.read_names(["a", value], "ids")
 
 
 @pytest.mark.parametrize(("value", "least"), [(-1, 0), (0, 1), (2**63, 0), (1.0, 0), (True, 0), ("1", 0), (None, 0)])

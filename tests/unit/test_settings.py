@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -52,13 +53,16 @@ def test_variables_of_other_programs_are_no_concern(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("MASTER_PORT", "70000"),
+        ("MASTER_PORT", "65536"),
+        ("MASTER_PORT", "-1"),
         ("MASTER_PORT", "http"),
         ("MASTER_LEASE", "0"),
         ("MASTER_LEASE", "nan"),
-        ("MASTER_BOUND", "-1"),
+        ("MASTER_BOUND", "0"),
+        ("MASTER_PAYLOAD_LIMIT", "0"),
         ("MASTER_PAYLOAD_LIMIT", "16M"),
         ("WORKER_SLOTS", "0"),
+        ("WORKER_SLOTS", "513"),
         ("WORKER_SLOTS", "many"),
         ("WORKER_GRACE", "-1"),
         ("WORKER_GRACE", "nan"),
@@ -69,6 +73,21 @@ def test_variables_of_other_programs_are_no_concern(monkeypatch: pytest.MonkeyPa
 def test_a_wrong_value_is_told_with_the_name_of_its_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError, match=f"^{name}='{value}': "):
+        load_settings()
+
+
+def test_the_least_values_that_make_sense_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Port 0: the system chooses one. No grace: give back at once what runs.
+    least = {"MASTER_PORT": 0, "MASTER_LEASE": 0.001, "MASTER_BOUND": 1, "MASTER_PAYLOAD_LIMIT": 1, "WORKER_GRACE": 0}
+    for name, value in least.items():
+        monkeypatch.setenv(name, str(value))
+    settings = load_settings()
+    assert {name: getattr(settings, name.lower()) for name in least} == least
+
+
+def test_an_env_file_that_is_no_text_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(".env").write_bytes("TASKYARD_AUTHKEY=schlüssel\n".encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"\.env"):
         load_settings()
 
 
@@ -171,6 +190,14 @@ def test_without_a_key_the_message_names_the_settings(key_files: tuple[Path, Pat
         find_authkey(Settings())
 
 
+def test_a_place_for_the_key_that_cant_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A name that is too long stands for a folder that only another user may enter: this test may run as root.
+    place = str(tmp_path / ("k" * 256))
+    monkeypatch.setattr("taskyard.settings.KEY_FILES", (place,))
+    with pytest.raises(SettingsError, match=f"{place} can't be read"):
+        find_authkey(Settings())
+
+
 @pytest.mark.parametrize("what", ["can't be read", "is empty"])
 def test_a_key_file_without_a_key_is_named(what: str, key_files: tuple[Path, Path], tmp_path: Path) -> None:
     key_files[0].write_text("another key, which must not be taken in its place")
@@ -195,6 +222,18 @@ def test_a_made_key_is_for_owner_and_group_only(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "folder" / "key").stat().st_mode & 0o777 == 0o640
+
+
+def test_a_key_that_finds_no_room_is_not_there_by_half(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            make_authkey(tmp_path / "key")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not (tmp_path / "key").exists()
+    assert make_authkey(tmp_path / "key") == (tmp_path / "key").read_bytes().strip()
 
 
 def test_a_key_half_written_by_a_killed_master_is_in_nobodys_way(tmp_path: Path) -> None:

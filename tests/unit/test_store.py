@@ -187,6 +187,26 @@ def test_a_rollback_forgets_every_change_since_the_last_commit(store: Store) -> 
     assert not store.commit()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.change(sql.ADD_ITEM, 2, "task", b""),
+        lambda store: store.change_many(sql.ADD_ITEM, [(2, "task", b""), (3, "task", b"")]),
+        lambda store: store.rows("DELETE FROM item RETURNING seq"),
+        lambda store: store.row("DELETE FROM item RETURNING seq"),
+    ],
+    ids=["change", "change_many", "rows", "row"],
+)
+def test_no_change_of_any_kind_is_made_before_the_commit(change: Callable[[Store], object], store: Store) -> None:
+    put(store, 1)
+    store.commit()
+    change(store)
+    store.rollback()
+    assert [row[0] for row in store.rows(sql.ITEMS, "task", 0, 10)] == [1]
+    change(store)
+    assert store.commit()
+
+
 def test_a_change_tells_how_many_rows_it_met(store: Store) -> None:
     assert store.change_many(sql.ADD_ITEM, [(1, "task", b""), (2, "task", b"")]) == 2
     assert store.change(sql.REMOVE_ITEM, 1) == 1

@@ -73,6 +73,23 @@ def test_any_global_is_refused_by_its_name(value: object, protocol: int) -> None
         wire.load(pickle.dumps([1, value], protocol=protocol))
 
 
+LOADED = st.sampled_from(
+    ["builtins", "os", "posix", "subprocess", "copyreg", "pickle", "queue", "taskyard.wire", "no_such_module"]
+)
+IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?", fullmatch=True)
+
+
+@settings(max_examples=50, deadline=None)
+@given(LOADED | IDENTIFIERS, st.sampled_from(["eval", "system", "Popen", "loads", "load"]) | IDENTIFIERS)
+def test_a_global_is_refused_whatever_it_is_and_however_it_is_named(module: str, name: str) -> None:
+    texts = b"".join(b"X" + len(text.encode()).to_bytes(4, "little") + text.encode() for text in (module, name))
+    lines = f"{module}\n{name}\n".encode()
+    # From the stack, as a line, and as the class of an old-style instance.
+    for message in (b"\x80\x04" + texts + b"\x93.", b"c" + lines + b".", b"(i" + lines + b"."):
+        with pytest.raises(pickle.UnpicklingError, match="only plain data is taken here"):
+            wire.load(message)
+
+
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("side", ["client", "master"])
 def test_nothing_that_a_message_names_is_run(side: str, protocol: int, tmp_path: Path, ends: Ends) -> None:
@@ -125,6 +142,22 @@ def test_a_message_goes_both_ways(ends: Ends) -> None:
     assert other.recv() == ("queue", "stats", (), {})
     other.send(("#RETURN", {"ready": 1}))
     assert one.recv() == ("#RETURN", {"ready": 1})
+
+
+def test_both_ends_send_at_once_and_notice_a_host_that_is_gone(ends: Ends) -> None:
+    for end in ends:
+        with socket.socket(fileno=os.dup(end.fileno())) as sock:
+            # Without it each small message waits for the other side's acknowledgement, some 40 ms.
+            assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+
+
+def test_a_stranger_that_says_nothing_is_waited_for_no_longer_than_agreed() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with socket.create_connection(server.getsockname()):
+            with wire.adopt(server.accept()[0], 0.05) as silent:
+                with pytest.raises(BlockingIOError):
+                    silent.recv()
 
 
 def test_a_message_over_the_bound_is_not_read(ends: Ends) -> None:

@@ -66,6 +66,10 @@ class Call:
             self.value = self.run()
         except EOFError as error:
             self.error = error
+        except StoreBroken as error:
+            self.error = error
+            self.answered.release()
+            raise
         except TaskyardError as error:
             self.error = error
         except Exception as error:
@@ -113,13 +117,14 @@ class Committer:
         """Run a verb; returns once what it changed is durable, raises what it raises.
 
         With a ``topic`` (`LEASE`, `ITEM`, `results_of` a job) the verb is run again whenever there is news of it, for ``wait``
-        seconds, while it returns None; EOFError is raised as soon as ``caller_is_gone`` says so at some news.
+        seconds, while it returns None. EOFError: the master is stopping; also as soon as ``caller_is_gone`` says so at some news.
         """
         call = Call(run, topic, wait, caller_is_gone)
         self._inbox.put(call)
         while not call.answered.acquire(timeout=1.0):
             if self.ended.is_set() and not call.answered.acquire(blocking=False):
-                raise self.broken or StoreBroken("the master is stopping")
+                # A master that stops closes its connections; whoever waits comes back when it is there again.
+                raise self.broken if isinstance(self.broken, StoreBroken) else EOFError
         if call.error is not None:
             raise call.error
         return call.value

@@ -23,6 +23,8 @@ SUSPECT_AFTER = 3
 """A task that was lost so many times together with its worker is leased alone from then on; lost again, an attempt is counted."""
 REPLY_BYTES = 8 * 1024 * 1024
 """Payloads or values that one reply holds, about; at least one goes whatever its size."""
+REPLY_ROWS = 50_000
+"""Results or tasks that one reply holds."""
 CHORES_LIMIT = 1000
 """Rows that one turn of each chore changes, so that callers don't wait for a long one."""
 
@@ -102,13 +104,8 @@ class Engine:
     def results(self, job: Any, after: Any, limit: Any) -> list[tuple[Any, ...]]:
         """Results of a job behind a cursor, at most `REPLY_BYTES` of them."""
         rules.read_text(job, "job")
-        found = self.store.rows(sql.RESULTS, job, rules.read_int(after, "after"), rules.read_int(limit, "limit", 1))
-        size = 0
-        for index, row in enumerate(found):
-            size += len(row[3])
-            if size > REPLY_BYTES and index:
-                return found[:index]
-        return found
+        limit = min(rules.read_int(limit, "limit", 1), REPLY_ROWS)
+        return _page(self.store.rows(sql.RESULTS, job, rules.read_int(after, "after"), limit))
 
     def cancel(self, ids: Any) -> int:
         """End open tasks as cancelled; their workers hear of it at their next heartbeat."""
@@ -120,20 +117,21 @@ class Engine:
             held = self._leases.take_back(task_id)
             if held is not None:
                 held.session.stop[task_id] = self.now() + self._leases.lease_time
+            self._losses.pop(task_id, None)
             self._end(row, "cancelled", b"", "cancelled", row[4])
             cancelled += 1
         return cancelled
 
     def find(self, state: Any, job: Any, limit: Any, after: Any) -> list[tuple[Any, ...]]:
         """Tasks in a state, oldest first, skipping ``after``."""
-        limit, after = rules.read_int(limit, "limit", 1), rules.read_int(after, "after")
+        limit, after = min(rules.read_int(limit, "limit", 1), REPLY_ROWS), rules.read_int(after, "after")
         rules.read_text(state, "state")
         if job is not None:
             rules.read_text(job, "job")
         if state == "leased":
             held = [self.store.row(sql.FIND_ONE, task_id) for task_id in self._leases.ids()]
             rows = [(*row[:3], state, *row[4:]) for row in held if row and job in (None, row[1])]
-            return rows[after : after + limit]
+            return _page(rows[after : after + limit])
         if state not in (*OPEN_STATES, *END_STATES):
             raise BadRequest(f"no state {state!r}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
         # A leased task's row says ready; as many more are read as may have to be left out.
@@ -142,7 +140,7 @@ class Engine:
         found = self.store.rows(sql.FIND, state, job, job, many, 0 if margin else after)
         if margin:
             found = [row for row in found if self._leases.get(row[0]) is None][after:]
-        return found[:limit]
+        return _page(found[:limit])
 
     def retry(self, ids: Any) -> int:
         """Move failed tasks back to ready, their attempts forgotten."""
@@ -224,10 +222,10 @@ class Engine:
             alone = bool(self._losses) and self._losses.get(entry.id, 0) >= SUSPECT_AFTER
             if alone and asking.ids:
                 break
-            window.pop()
             payload = entry.payload
             if payload is None:
                 payload = self.store.rows(sql.PAYLOAD, entry.seq)[0][0]
+            window.pop()
             token = self._leases.lend(entry, asking)
             lent.append((entry.id, token, entry.attempts + 1, entry.name, payload, entry.time_limit, entry.job))
             size += len(payload)
@@ -424,4 +422,15 @@ class Engine:
                 continue
             cause = f"unknown task: no worker knows {name!r}; they know {', '.join(sorted(known)) or 'none'}"
             for entry in self._backlog.take(name, CHORES_LIMIT):
+                self._losses.pop(entry.id, None)
                 self._end((entry.seq, "ready", entry.job, entry.name), "failed", b"", cause, entry.attempts)
+
+
+def _page(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """As many of the rows as one reply may hold, one at least."""
+    size = 0
+    for index, row in enumerate(rows):
+        size += sum(len(field) for field in row if isinstance(field, bytes | str))
+        if size > REPLY_BYTES and index:
+            return rows[:index]
+    return rows

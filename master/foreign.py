@@ -66,14 +66,16 @@ class _Queue:
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         deadline = monotonic() + (FOREVER if timeout is None else timeout)
-        while True:
-            try:
-                self._call(partial(self._items.put, self._conn, self._ident, item))
-                return
-            except QueueFull:
-                if not block or monotonic() >= deadline:
-                    raise queue.Full from None
-            threading.Event().wait(FULL_PAUSE)
+        with self._hangups.watched(self._conn):
+            while not self._conn.gone:
+                try:
+                    self._call(partial(self._items.put, self._conn, self._ident, item))
+                    return
+                except QueueFull:
+                    if not block or not monotonic() < deadline:
+                        raise queue.Full from None
+                threading.Event().wait(FULL_PAUSE)
+        raise EOFError
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         if timeout is not None and timeout < 0:

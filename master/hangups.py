@@ -31,11 +31,13 @@ class Hangups:
         """Watch a connection whose client has no reason to speak."""
         descriptor = conn.fileno()
         self._watched[descriptor] = conn
-        self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLONESHOT)
         try:
-            yield
+            self._epoll.register(descriptor, select.EPOLLRDHUP | select.EPOLLONESHOT)
+            try:
+                yield
+            finally:
+                self._epoll.unregister(descriptor)
         finally:
-            self._epoll.unregister(descriptor)
             del self._watched[descriptor]
 
     def _run(self) -> None:

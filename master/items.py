@@ -45,9 +45,9 @@ class Items:
         data = pickle.dumps(value, protocol=5)
         if len(data) > self._payload_limit:
             raise PayloadTooLarge(f"{len(data):,} bytes are over the bound of {self._payload_limit:,} (MASTER_PAYLOAD_LIMIT)")
-        self.done_with(connection)
         if self.is_full(queue):
             raise QueueFull(f"the {queue} queue holds {self._bound:,} items, its bound")
+        self.done_with(connection)
         self._seq += 1
         self._store.change(sql.ADD_ITEM, self._seq, queue, data)
         self._counts[queue] += 1

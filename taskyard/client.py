@@ -30,6 +30,8 @@ SEND_TASKS = 2000
 RESULTS_PAGE = 5000
 MAP_WINDOW = 10_000
 """Calls of one `Cluster.map` that are under way at the same time, at most."""
+GOODBYE_SECONDS = 5.0
+"""What `Cluster.shutdown` waits for a master to hear what was cancelled."""
 FULL_PAUSE = 0.5
 """Seconds until a submit that the queue had no room for is tried again."""
 
@@ -132,10 +134,17 @@ class Cluster(Executor):
         for future in open_futures:
             future.cancel()
         if wait:
-            self._sender.join()
-            self._reader.join()
+            with self._news:
+                while self._futures:
+                    self._news.wait()
+            # The last cancels go out, if there is a master.
+            deadline = time.monotonic() + GOODBYE_SECONDS
+            for thread in (self._sender, self._reader):
+                thread.join(max(0.0, deadline - time.monotonic()))
             for queue in (self._sending, self._reading, self._queue):
                 queue.close()
+            for thread in (self._sender, self._reader):
+                thread.join()
 
     # The sender
 
@@ -147,18 +156,28 @@ class Cluster(Executor):
                     self._news.wait()
                 batch = [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
                 batch = [task for task in batch if task.id in self._futures]  # the others were cancelled meanwhile
-                cancelled = [self._cancelled.popleft() for _ in range(len(self._cancelled))]
+                cancelled = [self._cancelled.popleft() for _ in range(min(SEND_TASKS, len(self._cancelled)))]
                 if not (batch or cancelled or self._outbox or self._futures) and self._stopping:
                     return
-            if cancelled:
-                self._sending.cancel(cancelled)
+            if self._cancel(cancelled):
+                cancelled = []
             if self._submit(batch):
-                most = min(2 * most, SEND_TASKS)
-                continue
-            with self._news:  # fewer of them, once there may be room
-                self._outbox.extendleft(reversed(batch))
-                self._news.wait(FULL_PAUSE)
-            most = max(1, len(batch) // 2)
+                most, batch = min(2 * most, SEND_TASKS), []
+            if batch or cancelled:
+                with self._news:  # again, and fewer of them, once there may be room
+                    self._outbox.extendleft(reversed(batch))
+                    self._cancelled.extendleft(reversed(cancelled))
+                    self._news.wait(FULL_PAUSE)
+                most = max(1, len(batch) // 2) if batch else most
+
+    def _cancel(self, ids: list[str]) -> bool:
+        """Send what was cancelled; returns whether the queue's disk had room."""
+        try:
+            if ids:
+                self._sending.cancel(ids)
+        except StoreFull:
+            return False
+        return True
 
     def _submit(self, batch: list[Task]) -> bool:
         """Send a batch; returns whether the queue had room. Calls that it refuses for good fail, each on its own."""
@@ -221,9 +240,11 @@ class Cluster(Executor):
 
     def _note_cancelled(self, task_id: str) -> None:
         with self._lock:
-            self._futures.pop(task_id, None)
+            known = self._futures.pop(task_id, None)
             self._cancelled.append(task_id)
             self._news.notify_all()
+        if known is not None:
+            known.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
 
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread's loop; if it fails for good, so does every future."""

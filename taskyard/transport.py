@@ -175,6 +175,7 @@ class RemoteQueue:
 
     def _call(self, verb: str, *args: Any) -> Any:
         message = pickle.dumps((IDENT, verb, args, {}), protocol=5)
+        started, pause = time.monotonic(), 0.0
         with self._lock:
             while True:
                 conn = self._connected()
@@ -187,6 +188,10 @@ class RemoteQueue:
                 except (EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
                     logger.debug("connection to %s lost: %r", self.url, error)
                     self._drop()
+                    if self._patience is not None and time.monotonic() - started > self._patience + LONGEST_WAIT + SILENCE:
+                        raise Unreachable(f"the master at {self.url} closes the connection at each {verb}: see its log") from None
+                    self._closing.wait(pause)
+                    pause = min(0.1 + 2 * pause, 2.0)  # none before the first repetition
         if kind == "#RETURN":
             return value
         raise _error_of(value)

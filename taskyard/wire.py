@@ -86,7 +86,7 @@ class PlainConnection(connection.Connection):  # type: ignore[misc,unused-ignore
         """Whether the other side, which has no reason to speak now, has closed the connection."""
         try:
             return self.poll(0)
-        except OSError:
+        except (OSError, ValueError, TypeError):  # the last two: closed just now by another thread
             return True
 
 

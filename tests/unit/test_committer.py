@@ -322,8 +322,31 @@ def test_stop_answers_all_that_has_come_in(committer: Committer, engine: Watched
     assert committer.broken is None
 
 
-def test_after_a_stop_a_call_is_refused_in_words(committer: Committer, engine: WatchedEngine) -> None:
+def test_after_a_stop_a_call_ends_as_with_a_closed_connection(committer: Committer, engine: WatchedEngine) -> None:
     committer.start()
     committer.stop()
-    with pytest.raises(StoreBroken, match="the master is stopping"):
+    with pytest.raises(EOFError):  # which ends the connection, so that its client comes back when there is a master again
         committer.call(engine.stats)
+
+
+def test_a_broken_store_met_by_a_call_that_waits_ends_the_committer_too(committer: Committer) -> None:
+    def broken() -> None:
+        raise StoreBroken("the disk is gone")
+
+    committer.start()
+    with pytest.raises(StoreBroken, match="the disk is gone"):
+        committer.call(broken, ("item", ""), 60)
+    assert committer.ended.wait(10)
+    assert isinstance(committer.broken, StoreBroken)
+
+
+def test_a_caller_that_has_gone_is_given_nothing_and_waits_no_more(committer: Committer, engine: WatchedEngine) -> None:
+    gone = threading.Event()
+    committer.start()
+    lease = partial(engine.lease, "connection", "s", 1, None)
+    waiting = InThread(partial(committer.call, lease, LEASE, 60, gone.is_set))
+    gone.set()
+    assert committer.call(submit(engine, "a")) == 1
+    with pytest.raises(EOFError):
+        waiting.result()
+    assert committer.call(engine.stats)["ready"] == 1

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, Literal, TypeVar
 
 from master import rules
@@ -209,6 +209,15 @@ class InThread:
         if self._error is not None:
             raise self._error
         return self._value
+
+
+def wait_until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> T:
+    """Ask again and again; returns the first true answer, fails when none comes in time."""
+    deadline = monotonic() + seconds
+    while not (answer := condition()):
+        assert monotonic() < deadline, f"not within {seconds:g} s: {what}"
+        sleep(0.02)
+    return answer
 
 
 def task(task_id: str, **fields: Any) -> Task:

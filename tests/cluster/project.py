@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker.models.containers import Container
+
+from tests.harness import wait_until
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ROOT / "compose.yaml"
@@ -28,15 +28,6 @@ def clean_environment(**settings: str) -> dict[str, str]:
     """This process's environment without settings of somebody's own cluster."""
     own = ("TASKYARD", "MASTER", "WORKER", "COMPOSE", "PROJECT", "MAILS", "SMTP")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | ENVIRONMENT | settings
-
-
-def wait_until(holds: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
-    """Ask again and again; returns the first true answer, fails when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while not (answer := holds()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.1)
-    return answer
 
 
 class Project:

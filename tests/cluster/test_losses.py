@@ -13,7 +13,8 @@ import pytest
 from docker.models.containers import Container
 
 from tests.cluster.conftest import WORKERS
-from tests.cluster.project import Asker, Project, host_of, signal_all, tell, wait_until
+from tests.cluster.project import Asker, Project, host_of, signal_all, tell
+from tests.harness import wait_until
 
 LOAD = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "python", "cli", "-m", "tests.cluster.driver.load")
 ROUNDS = 50

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.project import ROOT, Project, clean_environment, wait_until
+from tests.cluster.project import ROOT, Project, clean_environment
+from tests.harness import wait_until
 
 NAMES = {"COMPOSE_PROJECT_NAME": "taskyard-readme", "PROJECT": "taskyard-readme-mail"}
 ENVIRONMENT = clean_environment(**NAMES)

@@ -10,7 +10,8 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from tests.cluster.project import Asker, Project, health, host_of, inside, signal_all, tell, wait_until
+from tests.cluster.project import Asker, Project, health, host_of, inside, signal_all, tell
+from tests.harness import wait_until
 
 OUTAGE = 60.0
 LEASE = 30.0

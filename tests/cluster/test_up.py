@@ -10,7 +10,8 @@ from collections.abc import Callable
 import pytest
 from docker.models.containers import Container
 
-from tests.cluster.project import Project, health, inside, tell, wait_until
+from tests.cluster.project import Project, health, inside, tell
+from tests.harness import wait_until
 
 FAILING_JOB = 'services: { job: { command: ["python", "-c", "import sys; sys.exit(3)"] } }'
 PROBE = """

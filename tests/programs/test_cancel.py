@@ -7,9 +7,10 @@ import pytest
 from taskyard import Cluster
 from taskyard.errors import TaskFailed
 from tests.contract.master_process import MasterProcess
+from tests.harness import wait_until
 from tests.programs.conftest import StartWorker
 from tests.programs.tasks import Gate, held, square
-from tests.programs.worker_process import is_alive, wait_until
+from tests.programs.worker_process import is_alive
 
 
 def test_a_running_task_that_another_program_cancels_is_stopped_and_its_caller_is_told(

@@ -15,8 +15,9 @@ import pytest
 
 from taskyard import Cluster
 from tests.contract.master_process import ROOT, MasterProcess
+from tests.harness import wait_until
 from tests.programs.tasks import square
-from tests.programs.worker_process import WorkerProcess, environment_of, run, wait_until
+from tests.programs.worker_process import WorkerProcess, environment_of, run
 
 
 @pytest.fixture

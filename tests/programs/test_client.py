@@ -16,10 +16,10 @@ import pytest
 from taskyard import Cluster
 from taskyard.errors import PayloadTooLarge, UnknownTask, Unreachable, WrongKey
 from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
-from tests.harness import InThread
+from tests.harness import InThread, wait_until
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, give_back, held, pair, slow_square, square
-from tests.programs.worker_process import WorkerProcess, wait_until
+from tests.programs.worker_process import WorkerProcess
 
 WORKER = {"worker_slots": 2}
 pytestmark = pytest.mark.usefixtures("worker")

@@ -8,9 +8,10 @@ import pytest
 
 from taskyard import Cluster
 from tests.contract.master_process import MasterProcess
+from tests.harness import wait_until
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, held, square
-from tests.programs.worker_process import READY, is_alive, wait_until
+from tests.programs.worker_process import READY, is_alive
 
 SOON = 10.0
 """Seconds: far less than the lease time (30), which is what a worker without a farewell costs."""

@@ -11,9 +11,10 @@ import pytest
 
 from taskyard import Cluster
 from tests.contract.master_process import MasterProcess
+from tests.harness import wait_until
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, held, hold_the_lock, slow_square, square
-from tests.programs.worker_process import READY, is_alive, run, wait_until
+from tests.programs.worker_process import READY, is_alive, run
 
 NO_MASTER = "no master answers at"
 LEASE = 4.0

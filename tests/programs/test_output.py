@@ -14,7 +14,8 @@ import pytest
 
 from taskyard import Cluster
 from tests.contract.master_process import MasterProcess
-from tests.programs.worker_process import environment_of, run, wait_until
+from tests.harness import wait_until
+from tests.programs.worker_process import environment_of, run
 
 PRINTING = """
 from taskyard import task

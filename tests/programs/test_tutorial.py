@@ -16,7 +16,7 @@ import pytest
 
 from taskyard.transport import QueueManager
 from tests.contract.master_process import AUTHKEY, MasterProcess
-from tests.programs.worker_process import wait_until
+from tests.harness import wait_until
 
 SCRIPTS = Path(__file__).parents[1] / "contract" / "tutorial"
 TAKES_ONE = """

@@ -14,11 +14,11 @@ from taskyard import Cluster, codec
 from taskyard.errors import PayloadTooLarge, RemoteTraceback, TaskFailed
 from taskyard.model import Result
 from tests.contract.master_process import AUTHKEY, MasterProcess
-from tests.harness import task
+from tests.harness import task, wait_until
 from tests.programs import tasks
 from tests.programs.conftest import StartWorker
 from tests.programs.tasks import Gate, held, square
-from tests.programs.worker_process import WorkerProcess, is_alive, wait_until
+from tests.programs.worker_process import WorkerProcess, is_alive
 
 LEASE = 4.0
 MASTER = {"master_lease": LEASE, "master_payload_limit": 1_000_000}

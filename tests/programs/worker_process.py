@@ -6,14 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import psutil
 
 from tests.contract.master_process import MasterProcess
+from tests.harness import wait_until
 
 T = TypeVar("T")
 READY = "ready  "
@@ -86,15 +85,6 @@ def run(
     return subprocess.run(
         [sys.executable, "-m", *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=seconds, check=False
     )
-
-
-def wait_until(condition: Callable[[], T], what: str, seconds: float = 20.0) -> T:
-    """Ask again and again; returns the first true answer, fails when none comes in time."""
-    deadline = time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what}"
-        time.sleep(0.02)
-    return answer
 
 
 def is_alive(pid: int) -> bool:

@@ -16,7 +16,8 @@ from tests.cluster.project import ROOT, Project, clean_environment
 from tests.harness import wait_until
 
 NAMES = {"COMPOSE_PROJECT_NAME": "taskyard-readme", "PROJECT": "taskyard-readme-mail"}
-ENVIRONMENT = clean_environment(**NAMES)
+OWN_IMAGES = {"TASKYARD_VERSION": "readme"}  # since one of these tests edits the app
+ENVIRONMENT = clean_environment(**NAMES, **OWN_IMAGES)
 BLOCKS = re.findall(r"```(sh|console)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 NEW_TASK = """
 
@@ -27,7 +28,7 @@ def cube(n: int) -> str:
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory, built: None) -> Iterator[Path]:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """What a clone of this source would hold, and nothing else; its cluster is removed at the end."""
     folder = tmp_path_factory.mktemp("clone") / "taskyard"
     listed = subprocess.run(
@@ -111,7 +112,7 @@ def test_make_down_stops_the_cluster_and_keeps_its_results(clone: Path) -> None:
 
 
 def test_make_watch_brings_an_edited_app_into_the_workers(clone: Path) -> None:
-    project = Project(NAMES["COMPOSE_PROJECT_NAME"], [clone / "compose.yaml"])
+    project = Project(NAMES["COMPOSE_PROJECT_NAME"], [clone / "compose.yaml"], **OWN_IMAGES)
     watch = subprocess.Popen(
         ["make", "watch"],
         cwd=clone,

@@ -51,8 +51,8 @@ def test_a_worker_started_before_its_master_says_so_in_one_line_and_works_once_t
 def test_a_worker_with_a_wrong_address_waits_until_it_is_told_to_stop(
     own_master: MasterProcess, start_worker: StartWorker
 ) -> None:
-    worker = start_worker(own_master, taskyard_url="manager://localhost:1")
-    worker.wait_for(f"{NO_MASTER} manager://localhost:1 (Connection refused)")
+    worker = start_worker(own_master, taskyard_url="manager://127.0.0.1:1")
+    worker.wait_for(f"{NO_MASTER} manager://127.0.0.1:1 (Connection refused)")
     assert worker.process.poll() is None
     worker.send(SIGTERM)
     assert worker.wait(10) == 0

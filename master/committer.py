@@ -19,6 +19,8 @@ from taskyard.log import get_logger
 
 TURN_CALLS = 500
 """Calls that one commit takes at most."""
+DEAF_SECONDS = 2.0
+"""When it listens later than it should, because the machine or the disk stood still, it grants the delay to all sessions."""
 IDLE_PAGES = 256
 """Pages cut off the file in an idle moment."""
 Topic = tuple[str, str]
@@ -92,10 +94,13 @@ class Committer:
         self._inbox: SimpleQueue[Call | None] = SimpleQueue()
         self._waiting: dict[Topic, deque[Call]] = {}
         self._disk_full = False
+        self._due = monotonic()
+        """When it should take in again what callers say."""
         self._thread = threading.Thread(target=self._main, name="engine", daemon=True)
 
     def start(self) -> None:
         """Begin to serve."""
+        self._due = monotonic()
         self._thread.start()
 
     def stop(self) -> None:
@@ -144,14 +149,24 @@ class Committer:
 
     def _take(self) -> list[Call | None]:
         calls: list[Call | None] = []
+        self._excuse_delay()
         pause = self._pause()
+        self._due = monotonic() + max(0.0, pause)
         try:
             calls.append(self._inbox.get(timeout=pause) if pause > 0 else self._inbox.get_nowait())
             while len(calls) < TURN_CALLS:
                 calls.append(self._inbox.get_nowait())
         except Empty:
             pass
+        self._excuse_delay()
+        self._due = monotonic()
         return calls
+
+    def _excuse_delay(self) -> None:
+        delay = monotonic() - self._due
+        if delay > DEAF_SECONDS:
+            logger.warning("the master stood still", seconds=round(delay, 1))
+            self.engine.grant(delay)
 
     def _pause(self) -> float:
         pause = self._tick()

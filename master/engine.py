@@ -315,6 +315,11 @@ class Engine:
         self._next_chores = now + pause
         return pause
 
+    def grant(self, seconds: float) -> None:
+        """Put off the end of every session: for so long nobody listened to what they said."""
+        for session in self._leases.sessions.values():
+            session.deadline += seconds
+
     def commit(self) -> bool:
         """Make the changes durable; returns whether there were any. Raises `StoreFull`, `StoreBroken`."""
         changed = self.store.commit()

@@ -250,6 +250,19 @@ def test_a_session_that_was_not_heard_of_for_a_lease_time_is_lent_nothing_though
     assert [lease.id for lease in harness.queue.lease("t", 1, 0)] == ["a"]
 
 
+def test_while_the_master_stands_still_no_session_ends(harness: Harness) -> None:
+    def stand_still() -> None:  # as if the machine had been paused, and its clocks had gone on
+        harness.committer._due -= 2 * LEASE_TIME
+
+    harness.queue.submit([task("a")])
+    harness.queue.lease("s", 1, 0)
+    harness.committer.call(stand_still)
+    harness.advance(LEASE_TIME)
+    assert harness.queue.find("ready", None, 10, 0) == []
+    harness.advance(2 * LEASE_TIME + 1)
+    assert [found.id for found in harness.queue.find("ready", None, 10, 0)] == ["a"]
+
+
 def test_a_session_that_drains_gets_nothing_and_its_waiting_ends(harness: Harness) -> None:
     waiting = harness.another()
     lease = InThread(lambda: waiting.lease("s", 1, 20))

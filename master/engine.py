@@ -17,12 +17,15 @@ from master.leases import Held, Leases, Session
 from master.ready import Entry
 from master.store import Store
 from taskyard.errors import BadRequest, QueueFull
-from taskyard.model import END_STATES, OPEN_STATES, Outcome, State
+from taskyard.model import END_STATES, OPEN_STATES, Found, Outcome, Result, State
 
 SUSPECT_AFTER = 3
 """A task that was lost so many times together with its worker is leased alone from then on; lost again, an attempt is counted."""
 REPLY_BYTES = 8 * 1024 * 1024
 """Payloads or values that one reply holds, about; at least one goes whatever its size."""
+LONG_OF_RESULT = tuple(map(Result._fields.index, ("value", "cause")))
+LONG_OF_FOUND = (Found._fields.index("cause"),)
+"""Fields that may be long."""
 REPLY_ROWS = 50_000
 """Results or tasks that one reply holds."""
 CHORES_LIMIT = 1000
@@ -105,7 +108,7 @@ class Engine:
         """Results of a job behind a cursor, at most `REPLY_BYTES` of them."""
         rules.read_text(job, "job")
         limit = min(rules.read_int(limit, "limit", 1), REPLY_ROWS)
-        return _page(self.store.rows(sql.RESULTS, job, rules.read_int(after, "after"), limit))
+        return _page(self.store.rows(sql.RESULTS, job, rules.read_int(after, "after"), limit), *LONG_OF_RESULT)
 
     def cancel(self, ids: Any) -> int:
         """End open tasks as cancelled; their workers hear of it at their next heartbeat."""
@@ -131,7 +134,7 @@ class Engine:
         if state == "leased":
             held = [self.store.row(sql.FIND_ONE, task_id) for task_id in self._leases.ids()]
             rows = [(*row[:3], state, *row[4:]) for row in held if row and job in (None, row[1])]
-            return _page(rows[after : after + limit])
+            return _page(rows[after : after + limit], *LONG_OF_FOUND)
         if state not in (*OPEN_STATES, *END_STATES):
             raise BadRequest(f"no state {state!r}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
         # A leased task's row says ready; as many more are read as may have to be left out.
@@ -140,7 +143,7 @@ class Engine:
         found = self.store.rows(sql.FIND, state, job, job, many, 0 if margin else after)
         if margin:
             found = [row for row in found if self._leases.get(row[0]) is None][after:]
-        return _page(found[:limit])
+        return _page(found[:limit], *LONG_OF_FOUND)
 
     def retry(self, ids: Any) -> int:
         """Move failed tasks back to ready, their attempts forgotten."""
@@ -431,11 +434,12 @@ class Engine:
                 self._end((entry.seq, "ready", entry.job, entry.name), "failed", b"", cause, entry.attempts)
 
 
-def _page(rows: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
-    """As many of the rows as one reply may hold, one at least."""
+def _page(rows: list[tuple[Any, ...]], *fields: int) -> list[tuple[Any, ...]]:
+    """As many of the rows as one reply may hold, one at least; ``fields``: those that may be long."""
     size = 0
     for index, row in enumerate(rows):
-        size += sum(len(field) for field in row if isinstance(field, bytes | str))
+        for field in fields:
+            size += len(row[field])
         if size > REPLY_BYTES and index:
             return rows[:index]
     return rows

@@ -46,7 +46,7 @@ def main(conn: Connection[Any, Any], shared: Any, app: str) -> None:
     for name in ("TASKYARD_AUTHKEY", "TASKYARD_AUTHKEY_FILE"):
         os.environ.pop(name, None)
     set_up_logging(load_settings())
-    sys.stdout = Printed()
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(Printed()), "utf-8", "backslashreplace", line_buffering=True)
     try:
         functions = load_tasks(app)
     except BaseException as error:
@@ -131,26 +131,23 @@ class Reports:
                 return
 
 
-class Printed(io.TextIOBase):
-    """Standard output of tasks: each line becomes a line of the log, with the task's id, at once."""
-
-    encoding = "utf-8"
-    errors = "backslashreplace"
+class Printed(io.RawIOBase):
+    """Standard output of tasks, under its buffer: each line becomes a line of the log, with the task's id."""
 
     def __init__(self) -> None:
         self._logger = get_logger("task")
-        self._line = ""
+        self._line = b""
 
     def writable(self) -> bool:
         """It is."""
         return True
 
-    def write(self, text: str) -> int:
+    def write(self, data: Any) -> int:
         """Log the lines that are whole; the rest waits for its end."""
-        *lines, self._line = (self._line + text).split("\n")
+        *lines, self._line = (self._line + bytes(data)).split(b"\n")
         for line in lines:
-            self._logger.info(line)
-        return len(text)
+            self._logger.info(line.decode(errors="replace"))
+        return len(data)
 
 
 def _why_not(app: str, error: BaseException) -> str:

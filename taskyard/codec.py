@@ -5,17 +5,35 @@ from __future__ import annotations
 import json
 import pickle
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from taskyard.errors import RemoteTraceback, TaskFailed
 
 JSON, PICKLE = b"j", b"p"
 LINE_LENGTH = 300
+Dumps = Callable[[Any], bytes]
 
 
-def encode(value: Any) -> bytes:
-    """Any value that pickle takes, as bytes. Raises what pickle raises."""
-    return PICKLE + pickle.dumps(value, protocol=5)
+def dumps(value: Any) -> bytes:
+    """Pickle; what travels so can be read by any version of Python. Raises what pickle raises."""
+    return pickle.dumps(value, protocol=5)
+
+
+def dumps_by_value(value: Any) -> bytes:
+    """Pickle, with code where need be: for programs of one Python version. Raises what cloudpickle raises."""
+    try:
+        return dumps(value)
+    except Exception:
+        import cloudpickle  # here, since the master's image has none
+
+        pickled: bytes = cloudpickle.dumps(value, protocol=5)
+        return pickled
+
+
+def encode(value: Any, dumps: Dumps = dumps) -> bytes:
+    """Any value that ``dumps`` takes, as bytes. Raises what that raises."""
+    return PICKLE + dumps(value)
 
 
 def encode_json(value: Any) -> bytes:
@@ -36,17 +54,17 @@ def decode(data: bytes) -> Any:
     raise ValueError(f"unknown payload form {form!r}")
 
 
-def encode_error(error: BaseException, stand_in: Exception | None = None) -> bytes:
+def encode_error(error: BaseException, stand_in: Exception | None = None, dumps: Dumps = dumps) -> bytes:
     """What a task raised, or ``stand_in`` for it, with its traceback's text.
 
     What can't be pickled, or would end the program that reads it (KeyboardInterrupt), travels as `TaskFailed`.
     """
     text = "".join(traceback.format_exception(error))
     try:
-        pickled = pickle.dumps(stand_in or _harmless(error), protocol=5)
+        pickled = dumps(stand_in or _harmless(error))
         pickle.loads(pickled)
     except Exception:
-        pickled = pickle.dumps(TaskFailed(one_line(error)), protocol=5)
+        pickled = dumps(TaskFailed(one_line(error)))
     return encode((pickled, text))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from taskyard.model import Found, Lease, Outcome, Result, Task, WorkerInfo
+from taskyard.model import Details, Found, JobInfo, Lease, Outcome, Result, Running, ScheduleInfo, Task, WorkerInfo
 
 
 class Queue(Protocol):
@@ -34,7 +34,11 @@ class Queue(Protocol):
         """
 
     def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
-        """Keep all leases of ``session`` for another lease time. Returns ids of its tasks to stop: cancelled meanwhile."""
+        """Keep all leases of ``session`` for another lease time. Returns ids of its tasks to stop: cancelled meanwhile.
+
+        ``info``: host, slots, busy, tasks, draining, python, schedules (`Schedule` tuples), and progress: (done, total, note)
+        by the id of the task.
+        """
 
     def leave(self, session: str) -> int:
         """End a session; what it still holds is given back and no attempt is counted. Returns how many were held."""
@@ -45,8 +49,20 @@ class Queue(Protocol):
     def cancel(self, ids: Sequence[str]) -> int:
         """Cancel open tasks. Returns how many were open."""
 
-    def find(self, state: str, job: str | None, limit: int, after: int) -> list[Found]:
-        """Tasks in a state, oldest first, skipping ``after``."""
+    def find(self, state: str | None, job: str | None, limit: int, after: int) -> list[Found]:
+        """Tasks in a state (None: any), of a job (None: any), oldest first, skipping ``after``."""
+
+    def show(self, ids: Sequence[str]) -> list[Details]:
+        """All that is known of these tasks; those that are not known are left out."""
+
+    def running(self, job: str | None, limit: int) -> list[Running]:
+        """Leased tasks of a job (None: any) with their progress, the longest lease first."""
+
+    def jobs(self, job: str | None, limit: int, after: int) -> list[JobInfo]:
+        """Counts of one job (None: of all), the newest first, skipping ``after``."""
+
+    def schedules(self) -> list[ScheduleInfo]:
+        """Periodic tasks that some worker announces."""
 
     def retry(self, ids: Sequence[str]) -> int:
         """Move failed tasks back to ready with their attempts forgotten. Returns how many."""

@@ -58,8 +58,12 @@ class SettingsError(TaskyardError):
     exit_code = 78
 
 
-class UnknownTask(TaskyardError):
-    """No function is registered under this name."""
+class NoSuchJob(TaskyardError):
+    """The queue knows no job of this id: it was never submitted, forgotten, or its results have outlived their time."""
+
+
+class Detached(TaskyardError):
+    """The client has left before the result came; the task goes on, its job has the result."""
 
 
 class TaskFailed(TaskyardError):

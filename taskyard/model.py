@@ -13,13 +13,14 @@ States of a task, and who moves it on::
                \\_____/   expired, worker lost  | settle: failed, attempts left
              due (tick)                        ------> delayed (back-off)
    cancel: ready, delayed or leased -----------------------------------------> cancelled
+   expiry: ready or delayed, and no attempt has begun in time ----------------> failed
 """
 
 from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of the words on the wire; master and client must agree."""
 
 State = Literal["ready", "leased", "delayed", "done", "failed", "cancelled"]
@@ -53,6 +54,8 @@ class Task(NamedTuple):
     """Seconds one attempt may run; 0 means no limit."""
     result_ttl: float = 7 * 86400.0
     """Seconds its result is kept once it has ended."""
+    expiry: float = 0.0
+    """Seconds from its submit within which its first attempt must begin, else it ends as failed; 0: no bound."""
 
 
 BACKOFF_LIMIT = 300.0
@@ -84,10 +87,12 @@ class Outcome(NamedTuple):
     """Why it failed: one of `CAUSES`, then what is known, e.g. ``signal: SIGKILL (9)``."""
     delay: float = -1.0
     """Seconds until the next attempt of a failed or released task; negative: by the task's back-off, or at once."""
+    final: bool = False
+    """Failed: no attempt may follow, whatever the task's retries (see `taskyard.registry.Options.retry_on`)."""
 
 
-CAUSES = ("exception", "signal", "out of memory", "time limit", "exit", "worker lost", "unknown task", "cancelled")
-"""First words of a cause. All but ``exception``, ``unknown task`` and ``cancelled`` took the slot with them."""
+CAUSES = ("exception", "signal", "out of memory", "time limit", "exit", "worker lost", "unknown task", "expired", "cancelled")
+"""First words of a cause. All but ``exception``, ``unknown task``, ``expired`` and ``cancelled`` took the slot with them."""
 
 
 class Result(NamedTuple):
@@ -113,6 +118,107 @@ class Found(NamedTuple):
     priority: int
     attempts: int
     cause: str
+    submitted: float
+    """Epoch seconds; 0: to a release that did not keep it."""
+
+
+class Details(NamedTuple):
+    """All that the queue knows of one task, as `show` tells it."""
+
+    id: str
+    job: str
+    name: str
+    state: State
+    priority: int
+    attempts: int
+    cause: str
+    submitted: float
+    """Epoch seconds, as are the others; 0: not so."""
+    due: float
+    begin_by: float
+    ended: float
+    forgotten: float
+    """When its result will be deleted."""
+    retries: int
+    backoff: float
+    time_limit: float
+    payload: bytes
+    """Empty once it is done."""
+    value: bytes
+    session: str
+    """Leased: the worker that has it."""
+
+
+class Running(NamedTuple):
+    """A leased task, with what it told of its progress (`taskyard.progress`)."""
+
+    id: str
+    job: str
+    name: str
+    session: str
+    attempt: int
+    seconds: float
+    """Since it was leased."""
+    done: float
+    total: float
+    """0: not told."""
+    note: str
+
+
+class JobInfo(NamedTuple):
+    """Counts of one job; what is not ended is open."""
+
+    job: str
+    created: float
+    """Epoch seconds of its first submit; 0: to a release that did not keep it."""
+    tasks: int
+    done: int
+    failed: int
+    cancelled: int
+
+    @property
+    def open(self) -> int:
+        """Tasks without an end."""
+        return self.tasks - self.done - self.failed - self.cancelled
+
+
+Missed = Literal["latest", "all", "skip"]
+MISSED: tuple[Missed, ...] = ("latest", "all", "skip")
+
+
+class Schedule(NamedTuple):
+    """A periodic task, as workers announce it with their heartbeat (``info["schedules"]``)."""
+
+    name: str
+    """Of the task."""
+    spec: str
+    """Five fields of cron, or ``every SECONDS``."""
+    timezone: str
+    """In which cron's fields are read: an IANA name."""
+    missed: Missed
+    """Which moments are made up for, of those at which there was no master: the latest one, all, none."""
+    payload: bytes
+    priority: int
+    retries: int
+    backoff: float
+    time_limit: float
+    result_ttl: float
+    expiry: float
+
+
+class ScheduleInfo(NamedTuple):
+    """A schedule as the queue keeps it."""
+
+    name: str
+    spec: str
+    timezone: str
+    missed: Missed
+    job: str
+    """Under which its tasks are kept."""
+    last: float
+    """Epoch seconds of the last moment that was enqueued; 0: none yet."""
+    next: float
+    """0: never."""
 
 
 class WorkerInfo(NamedTuple):
@@ -123,6 +229,9 @@ class WorkerInfo(NamedTuple):
     slots: int
     busy: int
     tasks: tuple[str, ...]
+    """Names it knows; `taskyard.calls.FUNCTIONS` followed by a Python version: it takes functions by value."""
     leased: int
     silent: float
     """Seconds since its last heartbeat."""
+    python: str
+    """Its Python's minor version, as in ``3.13``."""

@@ -35,8 +35,10 @@ class Settings(BaseSettings):
     master_bound: int = Field(default=10_000_000, gt=0)
     master_payload_limit: int = Field(default=16 * 1024 * 1024, gt=0)
     master_health_file: Path = Path("/tmp/taskyard-master-health")
+    master_address_file: Path | None = None
 
     worker_app: str = "app.tasks"
+    worker_accepts: Literal["names", "names,functions"] = "names,functions"
     worker_slots: Annotated[int, NoDecode] = Field(default=1, ge=1, le=512)
     worker_grace: float = Field(default=20.0, ge=0)
     worker_health_file: Path = Path("/tmp/taskyard-worker-health")

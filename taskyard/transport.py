@@ -14,7 +14,19 @@ from typing import Any, Self
 
 from taskyard import errors, wire
 from taskyard.errors import BadRequest, PayloadTooLarge, TaskyardError, Unreachable, WrongKey, WrongVersion
-from taskyard.model import PROTOCOL, Found, Lease, Outcome, Result, Task, WorkerInfo
+from taskyard.model import (
+    PROTOCOL,
+    Details,
+    Found,
+    JobInfo,
+    Lease,
+    Outcome,
+    Result,
+    Running,
+    ScheduleInfo,
+    Task,
+    WorkerInfo,
+)
 from taskyard.settings import parse_url
 
 logger = logging.getLogger("taskyard")
@@ -126,9 +138,25 @@ class RemoteQueue:
         """See `taskyard.contract.Queue.cancel`."""
         return int(self._call("cancel", list(ids)))
 
-    def find(self, state: str, job: str | None, limit: int, after: int) -> list[Found]:
+    def find(self, state: str | None, job: str | None, limit: int, after: int) -> list[Found]:
         """See `taskyard.contract.Queue.find`."""
         return list(map(Found._make, self._call("find", state, job, limit, after)))
+
+    def show(self, ids: Sequence[str]) -> list[Details]:
+        """See `taskyard.contract.Queue.show`."""
+        return list(map(Details._make, self._call("show", list(ids))))
+
+    def running(self, job: str | None, limit: int) -> list[Running]:
+        """See `taskyard.contract.Queue.running`."""
+        return list(map(Running._make, self._call("running", job, limit)))
+
+    def jobs(self, job: str | None, limit: int, after: int) -> list[JobInfo]:
+        """See `taskyard.contract.Queue.jobs`."""
+        return list(map(JobInfo._make, self._call("jobs", job, limit, after)))
+
+    def schedules(self) -> list[ScheduleInfo]:
+        """See `taskyard.contract.Queue.schedules`."""
+        return list(map(ScheduleInfo._make, self._call("schedules")))
 
     def retry(self, ids: Sequence[str]) -> int:
         """See `taskyard.contract.Queue.retry`."""

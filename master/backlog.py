@@ -43,9 +43,9 @@ class Backlog:
         if name in self._windows:
             self._windows[name].remove(seq)
 
-    def best(self, names: list[str] | None) -> ReadyWindow[Entry] | None:
-        """The window, among those of ``names`` (None: all), whose first entry goes first; None when all are empty."""
-        best, best_key = None, None
+    def best(self, names: list[str] | None) -> tuple[ReadyWindow[Entry], Entry] | None:
+        """The entry of ``names`` (None: all) that goes first, and its window; None when there is nothing ready."""
+        best: tuple[ReadyWindow[Entry], Entry] | None = None
         for name in list(self._windows) if names is None else names:
             window = self._windows.get(name)
             if window is None:
@@ -53,8 +53,8 @@ class Backlog:
             first = window.first()
             if first is None:
                 del self._windows[name]
-            elif best_key is None or first[:2] < best_key:
-                best, best_key = window, first[:2]
+            elif best is None or first[:2] < best[1][:2]:
+                best = window, first
         return best
 
     def names(self) -> list[str]:

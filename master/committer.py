@@ -199,8 +199,8 @@ class Committer:
                     raise
                 except TaskyardError as error:  # it has changed nothing
                     call.error = error
-            self.engine.commit()
-            self._tell_room()
+            if self.engine.commit():  # where nothing was written nothing is known of the disk
+                self._tell_room()
         except Exception as error:
             self.engine.rollback()
             if len(calls) > 1:

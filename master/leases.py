@@ -17,6 +17,12 @@ class Held(NamedTuple):
     entry: Entry
     token: int
     session: Session
+    since: float
+    """Monotonic seconds."""
+
+
+Progress = tuple[float, float, str]
+"""Of a running task: how much is done, of how much (0: not told), and a note."""
 
 
 @dataclass(eq=False, slots=True)
@@ -33,6 +39,8 @@ class Session:
     ids: set[str] = field(default_factory=set)
     stop: dict[str, float] = field(default_factory=dict)
     """Cancelled while it held them; told at its heartbeats until then (monotonic s)."""
+    progress: dict[str, Progress] = field(default_factory=dict)
+    """Of tasks that it holds, as last told."""
     alone: str = ""
     """A task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
 
@@ -61,9 +69,9 @@ class Leases:
         """The lease of a task, if it is out."""
         return self._held.get(task_id)
 
-    def ids(self) -> list[str]:
-        """Ids of all leased tasks, oldest lease first."""
-        return list(self._held)
+    def all(self) -> list[Held]:
+        """All leases that are out, oldest first."""
+        return sorted(self._held.values(), key=lambda held: held.since)
 
     def session(self, name: str, heard: float) -> Session:
         """The session of this name, made at its first word; hearing of it puts off its deadline. ``heard``: monotonic s."""
@@ -74,17 +82,17 @@ class Leases:
         session.deadline = session.seen + self.lease_time
         return session
 
-    def lend(self, entry: Entry, session: Session) -> int:
-        """Note that ``session`` holds the task from now on; returns the lease's token."""
+    def lend(self, entry: Entry, session: Session, now: float) -> int:
+        """Note that ``session`` holds the task from ``now`` (monotonic s) on; returns the lease's token."""
         token = next(self._tokens)
-        self._set(entry.id, Held(entry, token, session))
+        self._journal.append((entry.id, self._place(entry.id, Held(entry, token, session, now))))
         return token
 
     def take_back(self, task_id: str) -> Held | None:
         """End a lease; returns what it was, None when the task was not leased."""
-        held = self._held.get(task_id)
+        held = self._place(task_id, None)
         if held is not None:
-            self._set(task_id, None)
+            self._journal.append((task_id, held))
         return held
 
     def held_by(self, session: Session) -> Iterator[Held]:
@@ -103,16 +111,15 @@ class Leases:
         """Make the changes since the last `keep` final."""
         self._journal.clear()
 
-    def _set(self, task_id: str, held: Held | None) -> None:
-        self._journal.append((task_id, self._held.get(task_id)))
-        self._place(task_id, held)
-
-    def _place(self, task_id: str, held: Held | None) -> None:
+    def _place(self, task_id: str, held: Held | None) -> Held | None:
         before = self._held.pop(task_id, None)
         if before is not None:
-            before.session.ids.discard(task_id)
+            session = before.session
+            session.ids.discard(task_id)
+            session.progress.pop(task_id, None)
             self.seqs.discard(before.entry.seq)
         if held is not None:
             self._held[task_id] = held
             held.session.ids.add(task_id)
             self.seqs.add(held.entry.seq)
+        return before

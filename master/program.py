@@ -31,7 +31,8 @@ def run() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
-    settings.master_health_file.unlink(missing_ok=True)
+    for stale in filter(None, (settings.master_health_file, settings.master_address_file)):
+        stale.unlink(missing_ok=True)
     store = Store(settings.master_data)
     engine = Engine(
         store,
@@ -46,10 +47,12 @@ def run() -> int:
     except OSError as error:
         address, why = f"{settings.master_host}:{settings.master_port}", os.strerror(error.errno or 0)
         raise SettingsError(f"can't listen on {address} (MASTER_HOST, MASTER_PORT): {why}") from None
+    host, port = server.listener.address
+    if settings.master_address_file is not None:  # who connects now is answered in a moment
+        tell_address(settings.master_address_file, f"{host}:{port}")
     committer.start()
     server.start()
     counts = engine.stats()
-    host, port = server.listener.address
     logger.info("serving", address=f"{host}:{port}", data=str(store.path), ready=counts["ready"], delayed=counts["delayed"])
     threading.Thread(target=show_pulse, args=(settings, authkey, port), name="pulse", daemon=True).start()
     while not stop.wait(0.2) and not committer.ended.is_set():
@@ -58,6 +61,16 @@ def run() -> int:
     server.close()
     committer.stop()
     return getattr(committer.broken, "exit_code", 1) if committer.broken else 0
+
+
+def tell_address(path: Path, address: str) -> None:
+    """Write the address into a file, whole or not at all. Raises `SettingsError`."""
+    fresh = path.with_name(path.name + ".new")
+    try:
+        fresh.write_text(address + "\n")
+        fresh.replace(path)
+    except OSError as error:
+        raise SettingsError(f"MASTER_ADDRESS_FILE={str(path)!r} can't be written: {error.strerror}") from None
 
 
 def show_pulse(settings: Settings, authkey: bytes, port: int) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
+from math import inf
 from typing import Generic, NamedTuple, TypeVar
 
 WINDOW = 8192
@@ -27,6 +28,8 @@ class Entry(NamedTuple):
     """None: too big to keep in memory, read when it is leased."""
     time_limit: float
     attempts: int
+    begin_by: float = inf
+    """Epoch seconds until which the first attempt must begin."""
 
 
 class Item(NamedTuple):
@@ -55,7 +58,7 @@ class ReadyWindow(Generic[E]):
         self._fetch: Fetch[E] = fetch
         self._window = window
         self._heap: list[E] = []
-        self._members: set[int] = set()  # seqs; an entry of the heap that is not among them has been removed
+        self._members: dict[int, E] = {}  # by seq; an entry of the heap that is not among them has been removed
         self._frontier: Key | None = START
 
     def push(self, entry: E) -> None:
@@ -63,35 +66,36 @@ class ReadyWindow(Generic[E]):
         if self._frontier is not None and entry[:2] > self._frontier:
             return  # it will come with its neighbours
         heappush(self._heap, entry)
-        self._members.add(entry[1])
+        self._members[entry[1]] = entry
         if len(self._heap) > 2 * self._window:
             self._spill()
 
     def remove(self, seq: int) -> None:
         """Forget an entry that is not ready any more."""
-        self._members.discard(seq)
+        self._members.pop(seq, None)
 
     def first(self) -> E | None:
         """The entry that is next, left where it is; None when there is none, on the disk neither."""
         while True:
             while self._heap:
-                if self._heap[0][1] in self._members:
-                    return self._heap[0]
+                first = self._heap[0]
+                if self._members.get(first[1]) is first:
+                    return first
                 heappop(self._heap)
             if self._frontier is None:
                 return None
             self._heap, self._frontier = self._fetch(self._frontier, self._window)
-            self._members = {entry[1] for entry in self._heap}
+            self._members = {entry[1]: entry for entry in self._heap}
             heapify(self._heap)
 
     def pop(self) -> E:
         """Take out what `first` has just returned."""
         entry = heappop(self._heap)
-        self._members.discard(entry[1])
+        del self._members[entry[1]]
         return entry
 
     def _spill(self) -> None:
         self._heap.sort()
         self._frontier = self._heap[self._window - 1][:2]
         del self._heap[self._window :]
-        self._members.intersection_update(entry[1] for entry in self._heap)
+        self._members = {entry[1]: entry for entry in self._heap if self._members.get(entry[1]) is entry}

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
-from taskyard.errors import BadRequest, PayloadTooLarge
-from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, RETRIES_AFTER_DEATH, Outcome, Task
+from taskyard.errors import BadRequest, PayloadTooLarge, SettingsError
+from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, MISSED, RETRIES_AFTER_DEATH, Outcome, Schedule, Task
+from taskyard.moments import check
 
-WITH_THE_SLOT_ALIVE = ("exception", "unknown task", "cancelled")
+WITH_THE_SLOT_ALIVE = ("exception", "unknown task", "expired", "cancelled")
 LONGEST_NAME = 200
 LONGEST_CAUSE = 10_000
 """Characters of a cause that are kept; what a task raised may say more."""
 KINDS = ("done", "failed", "released")
+LONGEST_NOTE = 200
+"""Characters of what a task notes of its progress."""
+MOST_TOLD = 10_000
+"""Tasks whose progress, or periodic tasks, one heartbeat tells of."""
+LONGEST_SCHEDULE = 150
+"""Characters of a periodic task's name: the ids of its tasks are longer."""
 
 
 def may_retry(retries: int, attempts: int, cause: str) -> bool:
@@ -30,19 +38,15 @@ def pause_before_retry(backoff: float, attempts: int) -> float:
 
 def read_tasks(rows: Any, payload_limit: int) -> list[Task]:
     """Tasks from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
-    tasks = [_made(Task, row) for row in _list(rows)]
+    tasks: list[Task] = _made(Task, rows)
     for task in tasks:
         wrong = (
             _wrong_name(task.id, "id")
             or _wrong_name(task.job, "job")
             or _wrong_name(task.name, "name")
             or (not isinstance(task.payload, bytes) and "payload must be bytes")
-            or _wrong_int(task.priority, "priority")
-            or _wrong_int(task.retries, "retries")
             or _wrong_seconds(task.delay, "delay")
-            or _wrong_seconds(task.backoff, "backoff")
-            or _wrong_seconds(task.time_limit, "time_limit")
-            or _wrong_seconds(task.result_ttl, "result_ttl")
+            or _wrong_options(task)
         )
         if wrong:
             raise BadRequest(f"task {_shown(task.id)}: {wrong}")
@@ -52,7 +56,7 @@ def read_tasks(rows: Any, payload_limit: int) -> list[Task]:
 
 def read_outcomes(rows: Any, payload_limit: int) -> list[Outcome]:
     """Outcomes from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
-    outcomes = [_made(Outcome, row) for row in _list(rows)]
+    outcomes: list[Outcome] = _made(Outcome, rows)
     for index, outcome in enumerate(outcomes):
         if (
             not _is_text(outcome.id)
@@ -62,6 +66,7 @@ def read_outcomes(rows: Any, payload_limit: int) -> list[Outcome]:
             or not isinstance(outcome.cause, str)
             or type(outcome.delay) not in (int, float)
             or not -1e10 < outcome.delay < 1e10
+            or type(outcome.final) is not bool
         ):
             raise BadRequest(f"outcome of task {_shown(outcome.id)} has fields that make no sense")
         _check_size(outcome.id, outcome.value, payload_limit)
@@ -93,20 +98,72 @@ def read_int(value: Any, what: str, least: int = 0) -> int:
     return value
 
 
-def read_info(info: Any) -> dict[str, Any]:
-    """What a worker tells of itself, without what nobody knows. Raises `BadRequest`."""
+def read_info(info: Any, payload_limit: int) -> dict[str, Any]:
+    """What a worker tells of itself, without what nobody knows. Raises `BadRequest` or `PayloadTooLarge`."""
     if not isinstance(info, dict):
         raise BadRequest("a heartbeat's info must be a dict")
-    host, draining = info.get("host", ""), info.get("draining", False)
+    host, python, draining = info.get("host", ""), info.get("python", ""), info.get("draining", False)
     if not _is_text(host) or len(host) > 1000 or type(draining) is not bool:
         raise BadRequest("a heartbeat's host must be text, its draining true or false")
+    if not _is_text(python) or len(python) > LONGEST_NAME:
+        raise BadRequest("a heartbeat's python must be a version, as text")
     return {
         "host": host,
         "slots": read_int(info.get("slots", 0), "slots"),
         "busy": read_int(info.get("busy", 0), "busy"),
         "tasks": read_names(info.get("tasks", ()), "tasks"),
         "draining": draining,
+        "python": python,
+        "schedules": read_schedules(info.get("schedules", ()), payload_limit),
+        "progress": _read_progress(info.get("progress", {})),
     }
+
+
+def read_schedules(rows: Any, payload_limit: int) -> list[Schedule]:
+    """Periodic tasks from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
+    if len(_list(rows)) > MOST_TOLD:
+        raise BadRequest(f"a heartbeat tells of at most {MOST_TOLD:,} periodic tasks")
+    schedules: list[Schedule] = _made(Schedule, rows)
+    for schedule in schedules:
+        wrong = (
+            _wrong_name(schedule.name, "name", LONGEST_SCHEDULE)
+            or _wrong_name(schedule.spec, "spec")
+            or _wrong_name(schedule.timezone, "timezone")
+            or (schedule.missed not in MISSED and f"missed must be one of {', '.join(MISSED)}")
+            or (not isinstance(schedule.payload, bytes) and "payload must be bytes")
+            or _wrong_options(schedule)
+            or _wrong_rhythm(schedule.spec, schedule.timezone)
+        )
+        if wrong:
+            raise BadRequest(f"periodic task {_shown(schedule.name)}: {wrong}")
+        _check_size(schedule.name, schedule.payload, payload_limit)
+    return schedules
+
+
+@lru_cache(maxsize=MOST_TOLD)
+def _wrong_rhythm(spec: str, timezone: str) -> str:
+    # Kept, since workers announce the same ones with each heartbeat.
+    try:
+        check(spec, timezone)
+    except SettingsError as error:
+        return str(error)
+    return ""
+
+
+def _read_progress(progress: Any) -> dict[str, tuple[float, float, str]]:
+    if not isinstance(progress, dict) or len(progress) > MOST_TOLD:
+        raise BadRequest(f"a heartbeat's progress must be a dict of at most {MOST_TOLD:,} tasks")
+    for task_id, told in progress.items():
+        if (
+            not _is_text(task_id)
+            or not isinstance(told, list | tuple)
+            or len(told) != 3
+            or not all(type(number) in (int, float) and -1e300 < number < 1e300 for number in told[:2])
+            or not _is_text(told[2])
+            or len(told[2]) > LONGEST_NOTE
+        ):
+            raise BadRequest(f"progress of task {_shown(task_id)} must be two numbers and a note of {LONGEST_NOTE} characters")
+    return {task_id: (float(done), float(total), note) for task_id, (done, total, note) in progress.items()}
 
 
 def _shown(task_id: Any) -> str:
@@ -114,9 +171,9 @@ def _shown(task_id: Any) -> str:
     return repr(task_id[:LONGEST_NAME]) if isinstance(task_id, str) else f"without an id (it is a {type(task_id).__name__})"
 
 
-def _made(kind: Any, row: Any) -> Any:
+def _made(kind: Any, rows: Any) -> Any:
     try:
-        return kind(*row)
+        return [kind(*row) for row in _list(rows)]
     except TypeError:
         raise BadRequest(f"{kind.__name__.lower()} must be a tuple of {', '.join(kind._fields)}") from None
 
@@ -136,10 +193,21 @@ def _is_text(value: Any) -> bool:
         return False
 
 
-def _wrong_name(value: Any, what: str) -> str:
-    if _is_text(value) and 0 < len(value) <= LONGEST_NAME:
+def _wrong_name(value: Any, what: str, longest: int = LONGEST_NAME) -> str:
+    if isinstance(value, str) and 0 < len(value) <= longest and (value.isascii() or _is_text(value)):
         return ""
-    return f"{what} must be text of 1 to {LONGEST_NAME} characters"
+    return f"{what} must be text of 1 to {longest} characters"
+
+
+def _wrong_options(task: Task | Schedule) -> str:
+    return (
+        _wrong_int(task.priority, "priority")
+        or _wrong_int(task.retries, "retries")
+        or _wrong_seconds(task.backoff, "backoff")
+        or _wrong_seconds(task.time_limit, "time_limit")
+        or _wrong_seconds(task.result_ttl, "result_ttl")
+        or _wrong_seconds(task.expiry, "expiry")
+    )
 
 
 def _wrong_int(value: Any, what: str) -> str:

@@ -49,7 +49,7 @@ class Store:
     def _set_up(self) -> None:
         run = self._db.execute
         # First of all: one master a file, the lock is taken with the first access and kept, and WAL needs no shared memory
-        # file. Nothing below writes to a file that exists already, so that it opens on a full disk too.
+        # file. Nothing below writes to a file of this version, so that it opens on a full disk too.
         run("PRAGMA locking_mode=EXCLUSIVE")
         version: int = run("PRAGMA user_version").fetchone()[0]
         if version > sql.VERSION:
@@ -67,8 +67,9 @@ class Store:
             verdict = " ".join(run("PRAGMA quick_check(1)").fetchone()[0].split())
             if verdict != "ok":
                 raise StoreBroken(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
-        if version == 0:
-            self._db.executescript(f"BEGIN; {sql.SCHEMA} PRAGMA user_version={sql.VERSION}; COMMIT;")
+        if version < sql.VERSION:
+            steps = " ".join(sql.MIGRATIONS[version:])
+            self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={sql.VERSION}; COMMIT;")
         # Says now, not at the first submit, that the file can't be written. A full disk is no reason not to start.
         run("BEGIN IMMEDIATE")
         run("ROLLBACK")

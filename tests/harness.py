@@ -19,7 +19,7 @@ from master.server import QueueServer
 from master.store import Store
 from taskyard import wire
 from taskyard.errors import Unreachable
-from taskyard.model import Lease, Outcome, Task
+from taskyard.model import Lease, Outcome, Schedule, Task
 from taskyard.transport import LONGEST_WAIT, RemoteQueue
 
 AUTHKEY = b"the key of these tests"
@@ -223,6 +223,13 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> 
 def task(task_id: str, **fields: Any) -> Task:
     """A task of the job ``job`` that no test looks at closely."""
     return Task(**{"id": task_id, "job": "job", "name": "work", "payload": b"", **fields})
+
+
+def schedule(spec: str, **fields: Any) -> Schedule:
+    """A periodic task called ``work`` that no test looks at closely."""
+    told = {"name": "work", "timezone": "UTC", "missed": "latest", "payload": b"", "priority": 0, "retries": 0}
+    seconds = {"backoff": 1.0, "time_limit": 0.0, "result_ttl": 1e9, "expiry": 0.0}
+    return Schedule(spec=spec, **{**told, **seconds, **fields})
 
 
 def done(lease: Lease, value: bytes = b"value") -> Outcome:

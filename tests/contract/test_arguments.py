@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from master.server import ARGUMENTS
 from taskyard.errors import BadRequest, PayloadTooLarge, TaskyardError
 from taskyard.transport import RemoteQueue
-from tests.harness import KINDS, LEASE_TIME, Harness, done, failed, task
+from tests.harness import KINDS, LEASE_TIME, Harness, done, failed, schedule, task
 
 HUGE = 10**5000
 NO_NAME = ["", "x" * 201, "\ud800", None, 7, b"a", ("a",), ["a"]]
@@ -25,7 +25,7 @@ WRONG_FIELDS = [
     *(("name", value) for value in NO_NAME),
     *(("payload", value) for value in ["text", None, 7, bytearray(b"x"), [1]]),
     *((field, value) for field in ("priority", "retries") for value in NO_INT),
-    *((field, value) for field in ("delay", "backoff", "time_limit", "result_ttl") for value in NO_SECONDS),
+    *((field, value) for field in ("delay", "backoff", "time_limit", "result_ttl", "expiry") for value in NO_SECONDS),
 ]
 NO_BATCH: list[Any] = [None, 7, "a", {"a": 1}, {1, 2}, b"x", [7], ["ab"], [()], [("a",)], [tuple(range(20))], [{}], [None]]
 NO_TEXT: list[Any] = [None, 7, b"s", ["s"], {}, "\ud800", ("s",)]
@@ -50,6 +50,16 @@ NO_INFO: list[Any] = [
     {"host": "\ud800"},
     {"host": "x" * 100_000},
     {"draining": "no"},
+    {"python": 3},
+    {"python": "x" * 100_000},
+    {"progress": [("a", 1, 2, "")]},
+    {"progress": {"a": (1, HUGE, "")}},
+    {"progress": {7: (1, 2, "")}},
+    {"schedules": 5},
+    {"schedules": [("work", "* * * * *")]},
+    {"schedules": [tuple(schedule("at teatime"))]},
+    {"schedules": [tuple(schedule("* * * * *", timezone="Mars/Olympus"))]},
+    {"schedules": [tuple(schedule("* * * * *", payload="text"))]},
 ]
 
 
@@ -61,7 +71,7 @@ def test_a_task_with_a_field_that_makes_no_sense_is_refused_with_its_batch(harne
 
 
 def calls() -> Iterator[tuple[Any, ...]]:
-    good = ("a", 1, "done", b"", "", -1.0)
+    good = ("a", 1, "done", b"", "", -1.0, False)
     wrong_outcomes = [
         *((0, value) for value in NO_TEXT),
         *((1, value) for value in ("1", None, 1.0, True)),
@@ -69,6 +79,7 @@ def calls() -> Iterator[tuple[Any, ...]]:
         *((3, value) for value in ("text", None, bytearray(b"x"))),
         *((4, value) for value in (None, 7, b"x")),
         *((5, value) for value in ("1", None, float("nan"), float("inf"), HUGE, True)),
+        *((6, value) for value in ("yes", None, 0, 1, HUGE)),
     ]
     for index, value in wrong_outcomes:
         yield "settle", "s", [(*good[:index], value, *good[index + 1 :])]
@@ -82,15 +93,19 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "lease", text, 1, 0, None
         yield "results", text, 0, 10, 0
         yield "forget", text
-        yield "find", text, None, 10, 0
         if text is not None:
+            yield "find", text, None, 10, 0
             yield "find", "ready", text, 10, 0
+            yield "running", text, 10
+            yield "jobs", text, 10, 0
             yield "lease", "s", 1, 0, [text]
         yield "cancel", [text]
         yield "retry", [text]
+        yield "show", [text]
     for names in (7, "a", {"a": 1}, {1}):
         yield "cancel", names
         yield "retry", names
+        yield "show", names
         yield "lease", "s", 1, 0, names
     for count in NO_COUNT:
         yield "lease", "s", count, 0, None
@@ -98,8 +113,13 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "results", "job", 0, count, 0
         yield "find", "ready", None, count, 0
         yield "find", "ready", None, 10, count
+        yield "running", None, count
+        yield "jobs", None, count, 0
+        yield "jobs", None, 10, count
     for job in NO_JOB:
         yield "find", "ready", job, 10, 0
+        yield "running", job, 10
+        yield "jobs", job, 10, 0
     yield "lease", "s", 0, 0, None
     for info in NO_INFO:
         yield "heartbeat", "s", info
@@ -136,7 +156,10 @@ def still_serves(harness: Harness, *expected: str) -> None:
 def test_finding_reaches_as_far_as_numbers_go(harness: Harness) -> None:
     harness.queue.submit([task("a"), task("b")])
     harness.queue.lease("s", 1, 0)
-    assert harness.queue.find("ready", None, 2**63 - 1, 2**63 - 1) == []
+    for state in ("ready", "leased", None):
+        assert harness.queue.find(state, None, 2**63 - 1, 2**63 - 1) == []
+    assert harness.queue.jobs(None, 2**63 - 1, 2**63 - 1) == harness.queue.jobs("job", 2**63 - 1, 2**63 - 1) == []
+    assert len(harness.queue.running(None, 2**63 - 1)) == 1
     assert [found.id for found in harness.queue.find("ready", None, 2**63 - 1, 0)] == ["b"]
     assert harness.queue.results("job", 2**63 - 1, 2**63 - 1, 0) == []
 
@@ -166,12 +189,32 @@ plain = st.recursive(
     | st.floats()
     | st.text(max_size=5)
     | st.binary(max_size=5)
-    | st.sampled_from(["s", "a", "job", "ready", "leased", "done", "host", "slots", "busy", "tasks", "draining", "work"]),
+    | st.sampled_from(
+        [
+            "s",
+            "a",
+            "job",
+            "ready",
+            "leased",
+            "done",
+            "host",
+            "slots",
+            "busy",
+            "tasks",
+            "draining",
+            "work",
+            "progress",
+            "schedules",
+        ]
+    ),
     lambda inner: (
         st.lists(inner, max_size=6)
         | st.tuples(inner, inner)
         | st.dictionaries(
-            st.sampled_from(["host", "slots", "busy", "tasks", "draining"]) | st.text(max_size=2), inner, max_size=4
+            st.sampled_from(["host", "slots", "busy", "tasks", "draining", "python", "progress", "schedules"])
+            | st.text(max_size=2),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=12,

@@ -110,7 +110,7 @@ def test_results_are_read_by_a_cursor_and_per_job(harness: Harness) -> None:
 
 
 def test_a_page_of_results_is_bounded_by_its_size(make: Callable[..., Harness], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("master.engine.REPLY_BYTES", 100)
+    monkeypatch.setattr("master.views.REPLY_BYTES", 100)
     queue = make().queue
     queue.submit([task(name) for name in "abc"])
     queue.settle("s", [done(lease, b"v" * 60) for lease in queue.lease("s", 10, 0)])
@@ -253,8 +253,9 @@ def test_find_tells_the_tasks_of_a_state_in_pages(harness: Harness) -> None:
     assert ids("ready", "another job") == ["x"]
     assert [ids(state) for state in ("leased", "delayed", "done", "cancelled")] == [["l2"], ["d"], ["o"], ["r3"]]
     assert ids("leased", "another job") == ids("leased", None, 10, 1) == []
-    assert harness.queue.find("leased", None, 10, 0)[0] == Found("l2", "job", "work", "leased", 2, 0, "")
-    assert harness.queue.find("failed", "job", 10, 0) == [Found("f", "job", "work", "failed", 3, 1, "exit: 3")]
+    now = harness.time.wall
+    assert harness.queue.find("leased", None, 10, 0)[0] == Found("l2", "job", "work", "leased", 2, 0, "", now)
+    assert harness.queue.find("failed", "job", 10, 0) == [Found("f", "job", "work", "failed", 3, 1, "exit: 3", now)]
     with pytest.raises(BadRequest, match="no state 'lost'"):
         harness.queue.find("lost", None, 10, 0)
 

@@ -91,6 +91,13 @@ def test_retries_that_were_asked_for_follow_any_cause(harness: Harness, cause: s
     assert [(r.id, r.attempts) for r in harness.queue.results("job", 0, 10, 0)] == [("b", 1), ("a", 2)]
 
 
+def test_a_final_failure_is_the_last_attempt_however_many_there_might_be(harness: Harness) -> None:
+    harness.queue.submit([task("a", retries=5), task("b", retries=5)])
+    a, b = harness.queue.lease("s", 10, 0)
+    harness.queue.settle("s", [failed(a)._replace(final=True), failed(b)])
+    assert only_result(harness.queue)[1:] == ("a", "failed", b"error", "exception: ValueError", 1)
+
+
 def test_a_worker_may_choose_the_pause_before_the_next_attempt(harness: Harness) -> None:
     harness.queue.submit([task("a", retries=5), task("b"), task("c", retries=5)])
     a, b, c = harness.queue.lease("s", 10, 0)
@@ -187,11 +194,11 @@ def test_a_session_that_comes_back_on_another_connection_starts_with_nothing(har
 def test_workers_are_told_as_they_told_of_themselves(harness: Harness) -> None:
     harness.queue.submit([task("a")])
     assert harness.queue.workers() == []
-    harness.queue.heartbeat("s", {"host": "h1", "slots": 4, "busy": 1, "tasks": ["add", "work"]})
+    harness.queue.heartbeat("s", {"host": "h1", "slots": 4, "busy": 1, "tasks": ["add", "work"], "python": "3.13"})
     harness.queue.lease("s", 1, 0)
     harness.advance(3)
     (worker,) = harness.queue.workers()
-    assert worker._replace(tasks=tuple(worker.tasks)) == ("s", "h1", 4, 1, ("add", "work"), 1, 3.0)
+    assert worker._replace(tasks=tuple(worker.tasks)) == ("s", "h1", 4, 1, ("add", "work"), 1, 3.0, "3.13")
     assert harness.queue.stats()["workers"] == 1
     harness.advance(LEASE_TIME)
     assert harness.queue.workers() == []
@@ -344,7 +351,7 @@ def test_a_suspect_task_that_succeeds_alone_is_done(harness: Harness) -> None:
 
 
 def test_more_tasks_than_one_chore_handles_become_due_together(harness: Harness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("master.engine.CHORES_LIMIT", 3)
+    monkeypatch.setattr("master.chores.CHORES_LIMIT", 3)
     harness.queue.submit([task(str(n), delay=1, result_ttl=1) for n in range(8)])
     harness.advance(2)
     leases = harness.queue.lease("s", 100, 0)

@@ -21,6 +21,7 @@ import pytest
 
 from taskyard import transport, wire
 from taskyard.errors import SettingsError, Unreachable, WrongKey, WrongVersion
+from taskyard.model import PROTOCOL
 from taskyard.transport import QueueManager, RemoteQueue
 from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
 from tests.harness import AUTHKEY as HARNESS_KEY
@@ -234,7 +235,7 @@ def test_only_plain_data_comes_back(master: MasterProcess) -> None:
 
 def test_another_protocol_version_is_told(master: MasterProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "PROTOCOL", 99)
-    with pytest.raises(WrongVersion, match="speaks protocol 1, this program 99; run the same release"):
+    with pytest.raises(WrongVersion, match=f"speaks protocol {PROTOCOL}, this program 99; run the same release"):
         master.queue().connect()
 
 

@@ -28,7 +28,7 @@ BOUND = 12
 JOBS = ("one", "two")
 NAMES = ("add", "mul", "typo")
 SESSIONS = ("s", "t", "doomed")
-ALIVE = ("exception", "unknown task")
+ALIVE = ("exception", "unknown task", "expired")
 """Causes after which the slot still lives: no retry unless the task asks for it."""
 
 
@@ -51,6 +51,11 @@ class Known:
     result: Result | None = None
     """Its result as it was read first."""
     expires: float = math.inf
+    begin_by: float = math.inf
+
+    def is_late(self, now: float) -> bool:
+        """Whether it had to begin before now, and has not."""
+        return self.state in ("ready", "delayed") and self.attempts == 0 and self.begin_by <= now
 
 
 @dataclass
@@ -92,7 +97,9 @@ class Model:
         new = {task.id: task for task in reversed(tasks) if task.id not in self.ids}
         for task in sorted(new.values(), key=tasks.index):
             due = self.now + task.delay
-            self.tasks[task.id] = Known(task, len(self.ids), "delayed" if task.delay else "ready", (due, due))
+            known = Known(task, len(self.ids), "delayed" if task.delay else "ready", (due, due))
+            known.begin_by = self.now + task.expiry if task.expiry else math.inf
+            self.tasks[task.id] = known
             self.ids.append(task.id)
         return len(new)
 
@@ -107,6 +114,7 @@ class Model:
             return []
         share = max(1, math.ceil(len(self.of("ready")) / len(self.workers)))
         wanted = [known for known in self.of("ready") if names is None or known.task.name in names]
+        wanted = [known for known in wanted if not known.is_late(self.now)]
         wanted.sort(key=lambda known: (-known.task.priority, known.age))
         wanted = wanted[: min(limit, share)]
         for index, known in enumerate(wanted):
@@ -125,7 +133,7 @@ class Model:
             if outcome.kind == "done":
                 self.end(known, "done", outcome.value, "", known.attempts + 1)
             elif current and outcome.kind == "failed":
-                self.fail_attempt(known, outcome.value, outcome.cause, outcome.delay)
+                self.fail_attempt(known, outcome.value, outcome.cause, outcome.delay, outcome.final)
             elif current:
                 known.state, known.due = "delayed" if outcome.delay > 0 else "ready", (self.now + outcome.delay,) * 2
         return counted
@@ -134,10 +142,10 @@ class Model:
         known.state, known.end, known.attempts = state, (value, cause, attempts), attempts
         known.expires = self.now + known.task.result_ttl
 
-    def fail_attempt(self, known: Known, value: bytes, cause: str, delay: float = -1.0) -> None:
+    def fail_attempt(self, known: Known, value: bytes, cause: str, delay: float = -1.0, final: bool = False) -> None:
         known.attempts += 1
         by_cause = 0 if cause.startswith(ALIVE) else 2
-        if known.attempts > (by_cause if known.task.retries == BY_CAUSE else known.task.retries):
+        if final or known.attempts > (by_cause if known.task.retries == BY_CAUSE else known.task.retries):
             self.end(known, "failed", value, cause, known.attempts)
             return
         pause = min(known.task.backoff * 2 ** (known.attempts - 1), BACKOFF_LIMIT) if delay < 0 else delay
@@ -170,7 +178,7 @@ class Model:
     def retry(self, ids: Sequence[str]) -> int:
         failed = [self.tasks[task_id] for task_id in set(ids) & {known.task.id for known in self.of("failed")}]
         for known in failed:
-            known.state, known.attempts, known.losses, known.result = "ready", 0, 0, None
+            known.state, known.attempts, known.losses, known.result, known.begin_by = "ready", 0, 0, None, math.inf
         return len(failed)
 
     def forget(self, ended: list[Known]) -> int:
@@ -185,6 +193,19 @@ class Model:
             if known.due[1] <= self.now or (known.due[0] <= self.now and known.task.id not in still_delayed):
                 known.state = "ready"
         self.forget([known for known in self.of(*END_STATES) if known.expires <= self.now])
+
+    def expire(self) -> None:
+        """The queue has looked at what has not begun in time."""
+        for known in self.tasks.values():
+            if known.is_late(self.now):
+                self.end(known, "failed", b"", f"expired: not begun within {known.task.expiry} s", 0)
+
+    def counts(self) -> list[tuple[Any, ...]]:
+        """What the queue tells of each job: its tasks, and how many of them are done, failed, cancelled."""
+        states: dict[str, list[State]] = {}
+        for known in self.tasks.values():
+            states.setdefault(known.task.job, []).append(known.state)
+        return [(job, len(all_of), *map(all_of.count, END_STATES)) for job, all_of in states.items()]
 
     def note_names(self, surely: bool) -> None:
         """Which names nobody knows; ``surely``: the queue has looked at them too."""
@@ -219,12 +240,14 @@ fields = st.fixed_dictionaries(
         "retries": st.sampled_from([BY_CAUSE, 0, 1, 3]),
         "backoff": st.sampled_from([0, 1, 20, 200]),
         "result_ttl": st.sampled_from([45, 10_000]),
+        "expiry": st.sampled_from([0, 0, 0, 10, 40]),
     }
 )
 names = st.lists(st.sampled_from(NAMES), unique=True)
 some_names = st.none() | st.none() | names
 kinds = st.sampled_from(["done", "done", "failed", "failed", "released"])
 delays = st.sampled_from([-1, -1, 0, 7])
+finals = st.sampled_from([False, False, False, True])
 causes = st.sampled_from(["exception: KeyError", "signal: SIGKILL (9)"])
 
 
@@ -306,14 +329,14 @@ class QueueMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(
         session=st.sampled_from(SESSIONS),
-        said=st.lists(st.tuples(few, kinds, causes, delays, st.sampled_from([0, 0, 0, 1])), min_size=1, max_size=5),
+        said=st.lists(st.tuples(few, kinds, causes, delays, finals, st.sampled_from([0, 0, 0, 1])), min_size=1, max_size=5),
     )
-    def settle(self, session: str, said: list[tuple[int, Any, str, float, int]]) -> None:
+    def settle(self, session: str, said: list[tuple[int, Any, str, float, bool, int]]) -> None:
         outcomes: list[Outcome] = []
-        for number, kind, cause, delay, off in said:
+        for number, kind, cause, delay, final, off in said:
             lease = self.leases[-1 - number % len(self.leases)]
             value = b"%d of %d" % (len(outcomes), lease.token)
-            outcomes.append(Outcome(lease.id, lease.token + off, kind, value, cause, delay))
+            outcomes.append(Outcome(lease.id, lease.token + off, kind, value, cause, delay, final))
         self.settle_all(session, outcomes)
 
     @rule(session=st.sampled_from(SESSIONS), kind=kinds, cause=causes, delay=delays)
@@ -360,6 +383,7 @@ class QueueMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.5, 5, 5, 14, 15, 16, 29.5, 30, 60, 400]))
     def advance(self, seconds: float) -> None:
         self.harness.advance(seconds)
+        self.model.expire()
         self.model.pass_time({found.id for found in self.queue.find("delayed", None, 100, 0)})
         self.model.note_names(surely=True)
         self.check_results()
@@ -387,6 +411,11 @@ class QueueMachine(RuleBasedStateMachine):
                 found.sort(key=lambda one: self.model.ids.index(one.id))
             assert stats[state] == len(expected), state
             assert [(one.id, one.attempts) for one in found] == [(known.task.id, known.attempts) for known in expected], state
+        leased = {known.task.id for known in self.model.of("leased")}
+        everything = [(one.id, one.state == "leased") for one in self.queue.find(None, None, 100, 0)]
+        assert everything == [(task_id, task_id in leased) for task_id in self.model.ids if task_id in self.model.tasks]
+        assert {running.id for running in self.queue.running(None, 100)} == leased
+        assert sorted(info[:1] + info[2:] for info in self.queue.jobs(None, 100, 0)) == sorted(self.model.counts())
         assert stats["workers"] == sum(worker.names is not None for worker in self.model.workers.values())
 
     def check_results(self) -> None:
@@ -401,6 +430,9 @@ class QueueMachine(RuleBasedStateMachine):
                     assert known.state == "ready"
                     assert self.model.now >= self.model.maybe_unknown[known.task.name] + LEASE_TIME
                     self.model.end(known, "failed", b"", "unknown task", known.attempts)
+                if known.state not in END_STATES and result.cause.startswith("expired"):
+                    assert known.is_late(self.model.now)
+                    self.model.end(known, "failed", b"", f"expired: not begun within {known.task.expiry} s", 0)
                 value, cause, attempts = known.end
                 assert (result.state, result.value, result.attempts) == (known.state, value, attempts)
                 assert result.cause.startswith(cause) if cause else not result.cause

@@ -239,6 +239,7 @@ def test_a_call_that_finds_no_room_does_not_take_the_others_down(
     committer.start()
     assert (answer_of(small), answer_of(last)) == (1, 1)
     assert isinstance(answer_of(big), StoreFull)
+    assert committer.call(partial(engine.jobs, "job", 1, 0))[0][2:] == (2, 0, 0, 0)
     committer.stop()
     assert ids_on_disk(tmp_path) == ["small", "last"]
 

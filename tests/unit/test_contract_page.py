@@ -10,11 +10,29 @@ from typing import Any
 
 import pytest
 
-from master.engine import REPLY_BYTES, SUSPECT_AFTER
-from master.rules import KINDS, LONGEST_NAME
+from master.engine import SUSPECT_AFTER
+from master.rules import KINDS, LONGEST_NAME, LONGEST_NOTE
+from master.schedules import MISSED_SECONDS, MOMENTS_LIMIT
+from master.views import REPLY_BYTES
 from taskyard import errors
 from taskyard.contract import Queue
-from taskyard.model import BACKOFF_LIMIT, CAUSES, END_STATES, OPEN_STATES, Lease, Outcome, Result, Task
+from taskyard.model import (
+    BACKOFF_LIMIT,
+    CAUSES,
+    END_STATES,
+    OPEN_STATES,
+    Details,
+    Found,
+    JobInfo,
+    Lease,
+    Outcome,
+    Result,
+    Running,
+    Schedule,
+    ScheduleInfo,
+    Task,
+    WorkerInfo,
+)
 from taskyard.settings import Settings
 from taskyard.transport import LONGEST_WAIT
 
@@ -23,7 +41,9 @@ PROSE = " ".join(PAGE.split())
 VERBS = {name: verb for name, verb in vars(Queue).items() if inspect.isfunction(verb) and not name.startswith("_")}
 
 
-@pytest.mark.parametrize("kind", [Task, Lease, Outcome, Result])
+@pytest.mark.parametrize(
+    "kind", [Task, Lease, Outcome, Result, Found, Details, Running, JobInfo, Schedule, ScheduleInfo, WorkerInfo]
+)
 def test_what_travels_has_the_fields_of_the_page_in_its_order_with_its_defaults(kind: Any) -> None:
     # On the wire there are bare tuples: whoever writes a client in another language has nothing but this page.
     (told,) = re.findall(rf"\*\*{kind.__name__}\*\* `\(([^)]*)\)`", PAGE)
@@ -66,6 +86,9 @@ DEFAULTS = Settings.model_construct()
         f"({DEFAULTS.master_lease:g} s, `MASTER_LEASE`)",
         f"Empty after `wait` s (at most {LONGEST_WAIT:g})",
         f"when {REPLY_BYTES // 2**20} MiB are reached",
+        f"note of at most {LONGEST_NOTE} characters",
+        f"older than {MISSED_SECONDS:g} s",
+        f"at most {MOMENTS_LIMIT:,} at a time",
         f"lost {('twice', 'three times', 'four times')[SUSPECT_AFTER - 2]} *with its whole worker*",
     ],
 )

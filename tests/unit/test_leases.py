@@ -8,6 +8,7 @@ from master.leases import Leases, Session
 from master.ready import Entry
 
 LEASE_TIME = 30.0
+NOW = 1000.0
 
 
 def entry(seq: int) -> Entry:
@@ -43,35 +44,45 @@ def test_a_word_that_was_said_before_the_last_one_puts_nothing_back(leases: Leas
 
 
 def test_a_lease_is_known_by_its_task_until_it_is_taken_back(leases: Leases, session: Session) -> None:
-    token = leases.lend(entry(1), session)
+    token = leases.lend(entry(1), session, NOW)
     held = leases.get("task 1")
     assert held is not None
-    assert (held.entry, held.token, held.session, len(leases), leases.seqs) == (entry(1), token, session, 1, {1})
+    assert held == (entry(1), token, session, NOW)
+    assert (len(leases), leases.seqs) == (1, {1})
     assert leases.take_back("task 1") == held
     assert leases.take_back("task 1") is None
     assert (leases.get("task 1"), len(leases), leases.seqs, session.ids) == (None, 0, set(), set())
 
 
+def test_progress_is_told_of_a_lease_and_ends_with_it(leases: Leases, session: Session) -> None:
+    for seq in (1, 2):
+        leases.lend(entry(seq), session, NOW)
+        session.progress[f"task {seq}"] = (1.0, 2.0, "")
+    leases.take_back("task 1")
+    leases.lend(entry(1), session, NOW)
+    assert session.progress == {"task 2": (1.0, 2.0, "")}
+
+
 def test_each_lease_has_a_token_of_its_own_also_in_another_life_of_the_master(leases: Leases, session: Session) -> None:
     another_life = Leases(LEASE_TIME)
-    tokens = {leases.lend(entry(1), session), leases.lend(entry(1), session)}
-    tokens.add(another_life.lend(entry(1), another_life.session("s", 1000.0)))
+    tokens = {leases.lend(entry(1), session, NOW), leases.lend(entry(1), session, NOW)}
+    tokens.add(another_life.lend(entry(1), another_life.session("s", 1000.0), NOW))
     assert len(tokens) == 3
 
 
 def test_what_a_session_holds_is_told_oldest_task_first(leases: Leases, session: Session) -> None:
     other = leases.session("other", 1000.0)
     for seq, holder in ((3, session), (1, session), (2, other)):
-        leases.lend(entry(seq), holder)
+        leases.lend(entry(seq), holder, NOW)
     assert held_by(leases, session) == ["task 1", "task 3"]
-    assert leases.ids() == ["task 3", "task 1", "task 2"]
+    assert [held.entry.id for held in leases.all()] == ["task 3", "task 1", "task 2"]
 
 
 def test_undo_takes_back_what_was_lent_and_what_was_ended(leases: Leases, session: Session) -> None:
-    token = leases.lend(entry(1), session)
+    token = leases.lend(entry(1), session, NOW)
     leases.keep()
     leases.take_back("task 1")
-    leases.lend(entry(2), session)
+    leases.lend(entry(2), session, NOW)
     leases.undo()
     held = leases.get("task 1")
     assert held is not None
@@ -79,14 +90,23 @@ def test_undo_takes_back_what_was_lent_and_what_was_ended(leases: Leases, sessio
     assert (held_by(leases, session), leases.seqs) == (["task 1"], {1})
 
 
+def test_all_leases_are_told_oldest_first_also_after_undo(leases: Leases, session: Session) -> None:
+    for seq in (2, 1, 3):
+        leases.lend(entry(seq), session, NOW - seq)
+    leases.keep()
+    leases.take_back("task 3")
+    leases.undo()
+    assert [held.entry.id for held in leases.all()] == ["task 3", "task 2", "task 1"]
+
+
 def test_undo_of_a_task_lent_anew_brings_back_the_first_lease(leases: Leases, session: Session) -> None:
     other = leases.session("other", 1000.0)
-    token = leases.lend(entry(1), session)
+    token = leases.lend(entry(1), session, NOW)
     leases.keep()
     leases.take_back("task 1")
-    leases.lend(entry(1), other)
+    leases.lend(entry(1), other, NOW)
     leases.take_back("task 1")
-    leases.lend(entry(1), other)
+    leases.lend(entry(1), other, NOW)
     leases.undo()
     held = leases.get("task 1")
     assert held is not None
@@ -95,7 +115,7 @@ def test_undo_of_a_task_lent_anew_brings_back_the_first_lease(leases: Leases, se
 
 
 def test_what_was_kept_is_not_undone(leases: Leases, session: Session) -> None:
-    leases.lend(entry(1), session)
+    leases.lend(entry(1), session, NOW)
     leases.keep()
     leases.undo()
     assert held_by(leases, session) == ["task 1"]
@@ -107,7 +127,7 @@ def test_what_was_kept_is_not_undone(leases: Leases, session: Session) -> None:
 
 @pytest.mark.parametrize("comes_back", [False, True], ids=["gone", "back under its name"])
 def test_a_lease_of_a_session_that_is_gone_stays_ended_after_undo(leases: Leases, session: Session, comes_back: bool) -> None:
-    leases.lend(entry(1), session)
+    leases.lend(entry(1), session, NOW)
     leases.keep()
     # A session's end is no matter of the disk, so no rollback brings it back.
     del leases.sessions["s"]

@@ -149,3 +149,16 @@ def test_what_was_removed_is_not_offered_though_it_was_the_first() -> None:
 def test_a_window_begins_before_every_priority_that_a_task_may_have() -> None:
     assert entry(-(2**31), 1)[:2] > START
     assert Item(0, 1, b"")[:2] > START
+
+
+def test_an_entry_that_comes_back_after_its_removal_is_the_new_one_and_comes_once() -> None:
+    window = ReadyWindow[Entry](lambda after, limit: ([], None))
+    assert window.first() is None
+    late = entry(0, 2)._replace(begin_by=5.0)
+    for one in (entry(0, 1), late):
+        window.push(one)
+    window.remove(2)
+    again = entry(0, 2)
+    window.push(again)
+    assert [window.pop() for _ in range(2) if window.first()] == [entry(0, 1), again]
+    assert window.first() is None

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from master import rules
 from taskyard.errors import BadRequest, PayloadTooLarge
 from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, CAUSES, Outcome
-from tests.harness import task
+from tests.harness import schedule, task
 
 LIMIT = 1000
 PLAIN = st.recursive(
@@ -108,6 +108,8 @@ def test_a_task_of_the_shortest_values_is_taken() -> None:
         ("backoff", float("inf")),
         ("time_limit", "10"),
         ("result_ttl", True),
+        ("expiry", -1),
+        ("expiry", None),
     ],
 )
 def test_a_task_with_a_wrong_field_is_refused_by_the_fields_name(field: str, value: Any) -> None:
@@ -115,7 +117,7 @@ def test_a_task_with_a_wrong_field_is_refused_by_the_fields_name(field: str, val
         rules.read_tasks([task("fine"), task("wrong")._replace(**{field: value})], LIMIT)
 
 
-@pytest.mark.parametrize("rows", [None, "ab", {}, [None], [7], [("a",)], [("a", "job", "name", b"", 0, 0, 0, 0, 0, 0, 0)]])
+@pytest.mark.parametrize("rows", [None, "ab", {}, [None], [7], [("a",)], [("a", "job", "name", b"", 0, 0, 0, 0, 0, 0, 0, 0)]])
 def test_what_is_no_list_of_tasks_is_refused_in_words(rows: Any) -> None:
     with pytest.raises(BadRequest, match="must be a"):
         rules.read_tasks(rows, LIMIT)
@@ -163,6 +165,8 @@ def test_whatever_comes_is_either_taken_or_refused_in_words(rows: Any) -> None:
         ("delay", float("inf")),
         ("delay", "1"),
         ("delay", True),
+        ("final", 1),
+        ("final", None),
     ],
 )
 def test_an_outcome_with_a_wrong_field_is_refused(field: str, value: Any) -> None:
@@ -227,20 +231,119 @@ def test_a_wrong_number_is_refused_with_its_name_and_bound(value: Any, least: in
 
 
 def test_of_a_workers_info_only_what_is_known_is_kept() -> None:
-    assert rules.read_info({"host": "h", "slots": 2, "busy": 1, "tasks": ("a",), "pid": 7, "draining": True}) == {
+    told = {
         "host": "h",
         "slots": 2,
         "busy": 1,
         "tasks": ["a"],
         "draining": True,
+        "python": "3.13",
+        "schedules": [schedule("* * * * *")],
+        "progress": {"a": (1.0, 2.0, "half")},
     }
-    assert rules.read_info({}) == {"host": "", "slots": 0, "busy": 0, "tasks": [], "draining": False}
+    assert rules.read_info({**told, "pid": 7}, LIMIT) == told
+    assert rules.read_info({}, LIMIT) == {
+        "host": "",
+        "slots": 0,
+        "busy": 0,
+        "tasks": [],
+        "draining": False,
+        "python": "",
+        "schedules": [],
+        "progress": {},
+    }
 
 
 @pytest.mark.parametrize(
     "info",
-    [None, [], {"host": 7}, {"host": "h" * 1001}, {"slots": -1}, {"busy": "1"}, {"tasks": "a"}, {"tasks": [7]}, {"draining": 1}],
+    [
+        None,
+        [],
+        {"host": 7},
+        {"host": "h" * 1001},
+        {"slots": -1},
+        {"busy": "1"},
+        {"tasks": "a"},
+        {"tasks": [7]},
+        {"draining": 1},
+        {"python": 3.13},
+        {"python": "3" * 201},
+        {"schedules": "daily"},
+        {"progress": [("a", 1, 2, "")]},
+        {"progress": {7: (1, 2, "")}},
+        {"progress": {"a": (1, 2)}},
+        {"progress": {"a": "123"}},
+        {"progress": {"a": (True, 2, "")}},
+        {"progress": {"a": (1, float("nan"), "")}},
+        {"progress": {"a": (float("inf"), 2, "")}},
+        {"progress": {"a": (1, 10**5000, "")}},
+        {"progress": {"a": (1, 2, b"note")}},
+        {"progress": {"a": (1, 2, "\ud800")}},
+        {"progress": {"a": (1, 2, "n" * 201)}},
+        {"progress": dict.fromkeys(map(str, range(10_001)), (1, 2, ""))},
+    ],
 )
 def test_a_wrong_info_is_refused(info: Any) -> None:
     with pytest.raises(BadRequest, match="must be"):
-        rules.read_info(info)
+        rules.read_info(info, LIMIT)
+
+
+def test_progress_of_as_many_tasks_as_a_worker_may_hold_is_taken() -> None:
+    most = dict.fromkeys(map(str, range(10_000)), (1, 2.5, "n" * 200))
+    assert rules.read_info({"progress": most}, LIMIT)["progress"] == most
+
+
+# Periodic tasks
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("name", "", "name must be"),
+        ("name", "n" * 151, "name must be text of 1 to 150"),
+        ("name", 7, "name must be"),
+        ("spec", None, "spec must be"),
+        ("spec", "* * * *", "Wrong number of fields"),
+        ("spec", "* * * * * *", "Wrong number of fields"),
+        ("spec", "61 * * * *", "Bad minute"),
+        ("spec", "0 0 31 2 *", "Bad day"),
+        ("spec", "every 0.5", "1 or more"),
+        ("spec", "every now and then", "expected a number of seconds"),
+        ("timezone", "", "timezone must be"),
+        ("timezone", "Mars/Olympus", "no such time zone"),
+        ("timezone", "../../etc/passwd", "no such time zone"),
+        ("missed", "some", "missed must be one of latest, all, skip"),
+        ("missed", [], "missed must be one of"),
+        ("payload", "text", "payload must be bytes"),
+        ("priority", 1.0, "priority must be"),
+        ("retries", 2**31, "retries must be"),
+        ("backoff", -1, "backoff must be"),
+        ("time_limit", None, "time_limit must be"),
+        ("result_ttl", float("nan"), "result_ttl must be"),
+        ("expiry", True, "expiry must be"),
+    ],
+)
+def test_a_periodic_task_with_a_field_that_makes_no_sense_is_refused_by_its_name(field: str, value: Any, why: str) -> None:
+    wrong = schedule("* * * * *")._replace(**{field: value})
+    for _ in range(2):  # what was found once is remembered
+        with pytest.raises(BadRequest, match=f"^periodic task .*{why}"):
+            rules.read_schedules([schedule("0 3 * * 1", name="fine"), wrong], LIMIT)
+
+
+def test_periodic_tasks_come_as_they_were_announced() -> None:
+    all_kinds = [
+        schedule("0 3 * * 1-5", timezone="Europe/Berlin", missed="all", payload=b"p" * LIMIT),
+        schedule("every 90", name="n" * 150, missed="skip"),
+    ]
+    assert rules.read_schedules([tuple(one) for one in all_kinds], LIMIT) == all_kinds
+
+
+@pytest.mark.parametrize("rows", [None, "ab", {}, [None], [7], [("a",)], [tuple(range(12))], [schedule("* * * * *")] * 10_001])
+def test_what_is_no_list_of_periodic_tasks_is_refused_in_words(rows: Any) -> None:
+    with pytest.raises(BadRequest, match=r"must be a|at most 10,000"):
+        rules.read_schedules(rows, LIMIT)
+
+
+def test_a_periodic_tasks_payload_over_the_bound_is_refused() -> None:
+    with pytest.raises(PayloadTooLarge, match="task work: 1,001 bytes"):
+        rules.read_schedules([schedule("* * * * *", payload=b"x" * (LIMIT + 1))], LIMIT)

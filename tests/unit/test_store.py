@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from master import sql
+from master.engine import Clock, Engine
 from master.store import FILE, Store
 from taskyard.errors import StoreBroken, StoreFull
+from taskyard.model import END_STATES, OPEN_STATES
 
 PAGE = 4096
 
@@ -87,7 +89,7 @@ def spoil_by_a_file_in_the_folders_place(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "what", "what_to_do"),
     [
-        (spoil_by_a_newer_release, "newer release (format 99; this one knows 1)", "run that release, or set MASTER_DATA"),
+        (spoil_by_a_newer_release, "newer release (format 99; this one knows 2)", "run that release, or set MASTER_DATA"),
         (spoil_by_garbage, "is damaged", "move it away and restore a backup"),
         (spoil_by_lost_pages, "is damaged", "move it away and restore a backup"),
         (spoil_by_a_short_copy, "is damaged", "move it away and restore a backup"),
@@ -146,6 +148,72 @@ def test_an_open_file_has_no_shared_memory_file_beside_it(tmp_path: Path) -> Non
 def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
     with closing(Store(tmp_path / "not" / "yet")) as store:
         assert store.path.exists()
+
+
+# Files of earlier releases
+
+
+OF_VERSION_1 = Path(__file__).with_name("version_1.sql")
+"""As a master of that version left it: dumped, with a task in each state, an item, and a result forgotten already."""
+
+
+def file_of_version_1(folder: Path) -> Path:
+    with closing(sqlite3.connect(folder / FILE)) as db:
+        db.executescript(OF_VERSION_1.read_text())
+    return folder / FILE
+
+
+def rows_of_version_1(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """All rows of the tables and columns of that version."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.executescript(sql.MIGRATIONS[0])
+        tables = {name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")] for name in ("task", "item", "meta")}
+    with closing(sqlite3.connect(path)) as db:
+        return {name: db.execute(f"SELECT {', '.join(columns)} FROM {name}").fetchall() for name, columns in tables.items()}
+
+
+def test_a_file_of_an_earlier_release_keeps_all_its_rows_and_becomes_one_of_this_release(tmp_path: Path) -> None:
+    path = file_of_version_1(tmp_path)
+    before = rows_of_version_1(path)
+    for _ in range(2):
+        Store(tmp_path).close()
+        assert rows_of_version_1(path) == before
+    assert len(before["task"]) == 8
+    with closing(Store(tmp_path / "new")) as new, closing(Store(tmp_path)) as migrated:
+        schema = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
+        assert migrated.rows(schema) == new.rows(schema)
+        assert migrated.rows("SELECT * FROM pragma_user_version") == [(sql.VERSION,)]
+
+
+def test_a_queue_of_an_earlier_release_goes_on_where_it_was(tmp_path: Path) -> None:
+    file_of_version_1(tmp_path)
+    with closing(Store(tmp_path)) as store:
+        engine = Engine(store, clock=Clock(lambda: 1_700_000_010.0, lambda: 0.0))
+        counts = {state: count for state, count in engine.stats().items() if state in (*OPEN_STATES, *END_STATES)}
+        assert counts == {"ready": 3, "leased": 0, "delayed": 2, "done": 1, "failed": 1, "cancelled": 1}
+        assert [result[:3] for result in engine.results("after", 0, 10)] == [(2, "done", "done"), (4, "cancelled", "cancelled")]
+        leased = [(lease[0], lease[4]) for lease in engine.lease("c", "s", 10, None) or []]
+        assert leased == [("leased", b"pleased"), ("ready", b"pready"), ("ready too", b"pready too")]
+        assert engine.jobs(None, 10, 0) == [("after", 0.0, 4, 1, 0, 1), ("first", 0.0, 4, 0, 1, 0)]
+        assert [found[-1] for found in engine.find(None, None, 10, 0)] == [0.0] * 8
+        assert engine.forget("after") == 2
+        assert engine.jobs("after", 10, 0) == [("after", 0.0, 2, 0, 0, 0)]
+        assert engine.items.counts() == {"task": 1, "result": 0}
+
+
+def test_a_file_that_could_not_be_brought_to_this_release_is_left_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of_version_1(tmp_path)
+    before = rows_of_version_1(path)
+    monkeypatch.setattr(sql, "MIGRATIONS", (*sql.MIGRATIONS, "DELETE FROM task; INSERT INTO no_such_table VALUES (1);"))
+    with pytest.raises(StoreBroken, match="no_such_table"):
+        Store(tmp_path)
+    monkeypatch.undo()
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    assert rows_of_version_1(path) == before
+    Store(tmp_path).close()
 
 
 # Committing

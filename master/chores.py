@@ -1,0 +1,89 @@
+"""What is done by itself, when its time has come: one chore a method, `Chores.tick` calls them all."""
+
+from __future__ import annotations
+
+from math import inf
+
+from master import sql
+from master.moves import Moves
+
+CHORES_LIMIT = 1000
+"""Rows that one turn of each chore changes, so that callers don't wait for a long one."""
+PAUSE_SECONDS = 0.25
+"""Between two turns, at most."""
+
+
+class Chores(Moves):
+    """The clock's side of the queue."""
+
+    def tick(self) -> float:
+        """Do what is due; returns after how many seconds to call again."""
+        now, wall = self.now(), self._clock.wall()
+        if now < self._next_chores:
+            return float(self._next_chores - now)
+        self._end_silent_sessions(now)
+        more = self._make_due(wall)
+        more |= self._fail_what_has_not_begun(wall)
+        self._forget_old_results(wall)
+        self._fail_unknown_names(now)
+        next_moment = self._enqueue_periodic_tasks(now, wall)
+        next_due = self.store.rows(sql.NEXT_DUE)[0][0]
+        pause = 0.0 if more else max(0.0, min(PAUSE_SECONDS, next_moment - wall, (next_due or inf) - wall))
+        self._next_chores = now + pause
+        return pause
+
+    def _end_silent_sessions(self, now: float) -> None:
+        for session in [s for s in self._leases.sessions.values() if s.deadline <= now]:
+            self._lost(session)
+
+    def _make_due(self, wall: float) -> bool:
+        """Delayed tasks whose time has come are ready; returns whether there may be more of them."""
+        due = self.store.rows(sql.DUE, wall, CHORES_LIMIT)
+        for (seq,) in due:
+            if self.store.change(sql.MAKE_READY, seq):
+                self._move("delayed", "ready")
+                self._backlog.push_row(seq)
+        return len(due) == CHORES_LIMIT
+
+    def _fail_what_has_not_begun(self, wall: float) -> bool:
+        """Fail tasks that had to begin by now; a leased one may have begun. Returns whether there may be more of them."""
+        limit = CHORES_LIMIT + len(self._leases)
+        late = self.store.rows(sql.NOT_BEGUN, wall, limit)
+        for *row, task_id, seconds in late:
+            if self._leases.get(task_id) is None:
+                self._losses.pop(task_id, None)
+                self._end(row, "failed", b"", f"expired: not begun within {round(seconds, 3):.12g} s", 0)
+        return len(late) == limit
+
+    def _forget_old_results(self, wall: float) -> None:
+        expires = self.store.rows(sql.NEXT_EXPIRY)[0][0]
+        if expires is not None and expires <= wall:
+            self._deleted(self.store.rows(sql.EXPIRE, wall, CHORES_LIMIT))
+
+    def _fail_unknown_names(self, now: float) -> None:
+        """Fail tasks whose name no worker has known for a lease time; without any worker they wait."""
+        workers = self._workers()
+        known = {name for session in workers for name in session.info["tasks"]}
+        waiting = [name for name in self._backlog.names() if name not in known] if workers else []
+        self._unknown_since = {name: self._unknown_since.get(name, now) for name in waiting}
+        for name, since in self._unknown_since.items():
+            if now - since < self._leases.lease_time:
+                continue
+            cause = f"unknown task: no worker knows {name!r}; they know {', '.join(sorted(known)) or 'none'}"
+            for entry in self._backlog.take(name, CHORES_LIMIT):
+                self._losses.pop(entry.id, None)
+                self._end((entry.seq, "ready", entry.job, entry.name), "failed", b"", cause, entry.attempts)
+
+    def _enqueue_periodic_tasks(self, now: float, wall: float) -> float:
+        """Take one task for each moment that is due; returns the next one (epoch s)."""
+        # Of several workers that announce a name the one that joined last counts: sessions are in the order of joining.
+        workers = self._workers()
+        announced = {schedule.name: schedule for session in workers for schedule in session.info["schedules"]}
+        if workers:
+            self._schedules.announce(announced, now, wall, self._leases.lease_time)
+        else:
+            self._schedules.wait_for_workers()
+        tasks = self._schedules.due(wall, self._bound - self._open())
+        if tasks:
+            self._take(tasks)
+        return self._schedules.next_moment(wall)

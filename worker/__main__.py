@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 
+from taskyard.leash import LEASH_HELP, hold_leash
 from taskyard.pulse import check
 
 EXAMPLES = """examples:
@@ -25,8 +26,12 @@ def main() -> int:
         prog="python -m worker", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", nargs="?", choices=("run", "health"), default="run")
-    if parser.parse_args().command == "health":
+    parser.add_argument("--leash", action="store_true", help=LEASH_HELP)
+    arguments = parser.parse_args()
+    if arguments.command == "health":
         return check(os.environ.get("WORKER_HEALTH_FILE") or "/tmp/taskyard-worker-health")
+    if arguments.leash:
+        hold_leash()
     from taskyard.errors import TaskyardError
     from worker.program import run
 

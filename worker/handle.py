@@ -9,9 +9,12 @@ from typing import Any
 
 from taskyard.model import Lease
 from worker import slot
+from worker.reports import Word
 
 SETTLE_SECONDS = 0.01
 """After this long both processes see the same shared memory, whatever the processors' store buffers held."""
+CANCEL_SECONDS = 5.0
+"""What a cancelled task that asks whether it is has to tidy up."""
 
 _context = multiprocessing.get_context("spawn")
 
@@ -20,8 +23,7 @@ class Slot:
     """A slot process and the chunk that it was given. `start` makes it; `wait_on` tells what to watch."""
 
     def __init__(self, app: str) -> None:
-        self._shared: Any = _context.RawArray("q", 3)
-        self._shared[:] = [-1, 0, slot.NO_LIMIT]
+        self._shared: Any = _context.RawArray("q", slot.AT_FIRST)
         self.conn, child = _context.Pipe()
         self.process = _context.Process(target=slot.main, args=(child, self._shared, app), name="slot", daemon=True)
         self.process.start()
@@ -34,6 +36,8 @@ class Slot:
         self._chunk: list[Lease] = []
         self._open: set[int] = set()  # indexes of which nothing was heard and which were not given back
         self._retracting_since = 0.0
+        self._cancelled: tuple[int, float] | None = None  # index of a task that is tidying up, and until when it may
+        self._word: tuple[int, Word] | None = None
 
     # Work
 
@@ -50,16 +54,30 @@ class Slot:
     def give(self, chunk: list[Lease]) -> None:
         """Hand a chunk to an idle slot; raises OSError when it has died."""
         self._chunk, self._open = chunk, set(range(len(chunk)))
-        self._shared[slot.LIMIT] = slot.NO_LIMIT
+        self._shared[:] = slot.AT_FIRST
         self._retracting_since = 0.0
+        self._cancelled = self._word = None
         self.conn.send([(lease.id, lease.name, lease.attempt, lease.payload) for lease in chunk])
 
     def reported(self, index: int) -> Lease | None:
-        """A result has come; returns its lease, None if that was given back meanwhile."""
+        """A result has come; returns its lease, None if that was given back or cancelled meanwhile."""
         if index not in self._open:
             return None
         self._open.discard(index)
+        if self._cancelled is not None and self._cancelled[0] == index:
+            self._cancelled = None
+            return None
         return self._chunk[index]
+
+    def told(self, index: int, word: Word) -> None:
+        """A task has told how far it is."""
+        self._word = (index, word)
+
+    def progress(self) -> tuple[str, Word] | None:
+        """Id of the task that runs, and the newest of what it has told."""
+        if self._word is None or self._word[0] not in self._open:
+            return None
+        return self._chunk[self._word[0]].id, self._word[1]
 
     def end_chunk(self) -> list[Lease]:
         """The chunk is over; returns what of it was not run."""
@@ -84,8 +102,8 @@ class Slot:
 
     @property
     def watched(self) -> bool:
-        """Whether something of its chunk has a time limit."""
-        return any(self._chunk[index].time_limit for index in self._open)
+        """Whether something of its chunk must end by some time."""
+        return self.retracting or self._cancelled is not None or any(self._chunk[index].time_limit for index in self._open)
 
     def held(self) -> Iterator[str]:
         """Ids of the tasks that it holds."""
@@ -98,6 +116,29 @@ class Slot:
                 self._chunk[index] = lease
 
     # Taking work away
+
+    def cancel(self, task_id: str) -> Lease | None:
+        """Stop a task if it is here; returns it if it runs. One that asks whether it is cancelled has `CANCEL_SECONDS`."""
+        index = next((index for index in self._open if self._chunk[index].id == task_id), None)
+        if index is None:
+            return None
+        if self._shared[slot.RUNNING] != index:
+            self.retract()
+            return None
+        if self._shared[slot.ASKED] != index:
+            self.kill()
+        elif self._cancelled is None:
+            self._shared[slot.CANCELLED] = index
+            self._cancelled = (index, monotonic() + CANCEL_SECONDS)
+        return self._chunk[index]
+
+    def watch(self) -> None:
+        """End its process if the time of what runs is over."""
+        running = self.running()
+        if running is not None and 0 < running[0].time_limit < running[1]:
+            self.kill(running[0].time_limit)
+        elif self._cancelled is not None and monotonic() > self._cancelled[1]:
+            self.kill()
 
     def retract(self) -> None:
         """Let it begin nothing more of its chunk; `retracted` tells what that was."""

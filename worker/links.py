@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -9,14 +11,19 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
+from taskyard.calls import PYTHON
 from taskyard.errors import PayloadTooLarge, StoreFull
 from taskyard.log import get_logger
 from taskyard.model import Lease, Outcome
 from taskyard.pulse import BEAT_SECONDS
 from taskyard.transport import RemoteQueue
+from worker.offer import Offer
+from worker.reports import Word
 
 LEASE_WAIT = 20.0
 SETTLE_BATCH = 5000
+PROGRESS_SECONDS = 0.5
+"""The heart beats at most so often, however much news of tasks' progress there is."""
 FULL_PAUSE = 1.0
 """Seconds until what a full disk refused is settled again."""
 
@@ -142,6 +149,7 @@ class Heart:
         self._session = session
         self._health_file = health_file
         self._cancelled = cancelled
+        self._at_once = threading.Event()
         self._soon = threading.Event()
         self._gone = threading.Event()
         self._leaving = False
@@ -149,16 +157,35 @@ class Heart:
         self.info: dict[str, Any] = {}
         self.is_well: Callable[[], bool] = lambda: True
 
+    def introduce(self, slots: int, offer: Offer) -> None:
+        """What each beat tells of this worker."""
+        self.info = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "python": PYTHON,
+            "slots": slots,
+            "busy": 0,
+            "tasks": offer.names,
+            "schedules": offer.schedules,
+            "progress": {},
+        }
+
     def drain(self) -> None:
         """Tell the queue now that this worker takes no more."""
         self.draining = True
         self.info["draining"] = True
-        self._soon.set()
+        self._beat_at_once()
+
+    def tell_progress(self, words: dict[str, Word]) -> None:
+        """How far the running tasks are; if there is news, the queue is told soon."""
+        if words != self.info.get("progress", {}):
+            self.info["progress"] = words
+            self._soon.set()
 
     def leave(self, seconds: float) -> None:
         """End the session; waits at most so long, and not for a queue that is not there: it will notice by itself."""
         self._leaving = True
-        self._soon.set()
+        self._beat_at_once()
         deadline = monotonic() + seconds
         while self._queue.connected and monotonic() < deadline and not self._gone.wait(0.05):
             pass
@@ -171,7 +198,13 @@ class Heart:
                 self._health_file.touch()
                 if stop:
                     self._cancelled(stop)
-            self._soon.wait(BEAT_SECONDS)
+            self._at_once.wait(PROGRESS_SECONDS)
+            self._soon.wait(BEAT_SECONDS - PROGRESS_SECONDS)
+            self._at_once.clear()
             self._soon.clear()
         self._queue.leave(self._session)
         self._gone.set()
+
+    def _beat_at_once(self) -> None:
+        self._at_once.set()
+        self._soon.set()

@@ -44,6 +44,11 @@ class Pace:
             return self._slots
         return max(self._slots, min(int(self._slots * AHEAD_SECONDS / max(self._mean, 1e-6)), 2 * self._slots * CHUNK_TASKS))
 
+    def room(self, held: int) -> int:
+        """How many more to lease when it holds so many; 0 for a few very short ones, which are not worth a round trip."""
+        room = self.to_hold() - held
+        return room if room * 4 >= self.to_hold() else 0
+
     def chunk(self, waiting: Collection[Lease], idle_slots: int) -> int:
         """How many of the waiting tasks the next of so many idle slots should get."""
         most = min(math.ceil(len(waiting) / max(1, idle_slots)), CHUNK_TASKS)

@@ -5,14 +5,13 @@ One thread runs the loop below; three more talk to the queue (`worker.links`). U
 
 from __future__ import annotations
 
-import os
 import selectors
-import socket
 import threading
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from time import monotonic
+from typing import Any
 
 from taskyard.errors import SettingsError, TaskyardError, Unreachable
 from taskyard.log import get_logger
@@ -20,11 +19,13 @@ from taskyard.model import Lease, Outcome
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
 from worker import death
+from worker.bell import Bell
 from worker.buffer import Buffer
 from worker.handle import Slot
 from worker.links import Heart, Leaser, Settler
+from worker.offer import Offer
 from worker.pace import STALE_SECONDS, Pace
-from worker.slot import Report
+from worker.reports import Report
 
 TURN_SECONDS = 0.5
 """The loop turns at least so often."""
@@ -54,17 +55,15 @@ class Supervisor:
         self._turned = monotonic()
         self._failure: BaseException | None = None
         self._selector = selectors.DefaultSelector()
-        self._wake_out, self._wake_in = os.pipe()
-        for end in (self._wake_out, self._wake_in):
-            os.set_blocking(end, False)
-        self._selector.register(self._wake_out, selectors.EVENT_READ)
+        self._bell = Bell()
+        self._selector.register(self._bell, selectors.EVENT_READ)
         self._cancelled: deque[str] = deque()  # by the heart's thread
         session = uuid.uuid4().hex
         # Only the heart, which always has something to say, tells in the log that there is no master.
         self._heart_queue = RemoteQueue(settings.taskyard_url, authkey, name="worker")
         self._lease_queue = self._heart_queue.another()
         self._settle_queue = self._heart_queue.another()
-        self._leaser = Leaser(self._lease_queue, session, self._buffer.arrive, self.wake)
+        self._leaser = Leaser(self._lease_queue, session, self._buffer.arrive, self._bell.ring)
         self._settler = Settler(self._settle_queue, session)
         self._heart = Heart(self._heart_queue, session, settings.worker_health_file, self._note_cancelled)
         self._heart.is_well = lambda: monotonic() - self._turned < STUCK_SECONDS
@@ -91,22 +90,15 @@ class Supervisor:
         """
         grace = self._settings.worker_grace if self._drain_by is None else 0.0
         self._drain_by = monotonic() + grace
-        self.wake()
-
-    def wake(self) -> None:
-        """Let the loop turn now; from any thread."""
-        try:
-            os.write(self._wake_in, b".")
-        except BlockingIOError:
-            pass  # it is full of reasons to wake already
+        self._bell.ring()
 
     # The loop
 
     def _turn(self) -> None:
-        watching = any(slot.retracting or slot.watched for slot in self._slots)
+        watching = any(slot.watched for slot in self._slots)
         for key, _ in self._selector.select(WATCH_SECONDS if watching else TURN_SECONDS):
             if key.data is None:
-                os.read(self._wake_out, 4096)
+                self._bell.hush()
             elif key.data in self._slots:
                 self._hear(key.data)
         self._turned = monotonic()
@@ -115,6 +107,7 @@ class Supervisor:
         self._take_arrived()
         self._take_cancelled()
         self._watch_slots()
+        self._heart.tell_progress(dict(word for slot in self._slots if (word := slot.progress()) is not None))
         if self._drain_by is not None:
             self._go_on_draining(self._drain_by)
         else:
@@ -134,26 +127,19 @@ class Supervisor:
             task_id = self._cancelled.popleft()
             self._buffer.drop(task_id)
             for slot in self._slots:
-                running = slot.running()
-                if running is not None and running[0].id == task_id:
-                    logger.info("cancelled", task=task_id, name=running[0].name)
-                    slot.kill()
-                elif task_id in slot.held():
-                    slot.retract()
+                lease = slot.cancel(task_id)
+                if lease is not None:
+                    logger.info("cancelled", task=task_id, name=lease.name)
 
     def _watch_slots(self) -> None:
         stuck = 0
         for slot in self._slots:
             self._release(slot.retracted())
+            slot.watch()
             running = slot.running()
-            if running is None:
-                continue
-            lease, seconds = running
-            if 0 < lease.time_limit < seconds:
-                slot.kill(lease.time_limit)
-            if seconds > STALE_SECONDS:
+            if running is not None and running[1] > STALE_SECONDS:
                 stuck += 1
-                self._pace.is_long(lease.name, seconds)
+                self._pace.is_long(running[0].name, running[1])
                 if slot.has_waiting():
                     slot.retract()
         if stuck == len(self._slots) and self._buffer:
@@ -171,9 +157,7 @@ class Supervisor:
             except OSError:  # it has just died; its sentinel will tell
                 self._buffer.extendleft(reversed(slot.end_chunk()))
         held = len(self._buffer) + sum(slot.holding() for slot in self._slots)
-        room = self._pace.to_hold() - held if any(slot.ready for slot in self._slots) else 0
-        # A round trip for a handful of very short tasks is not worth it.
-        self._leaser.want(room if room * 4 >= self._pace.to_hold() else 0)
+        self._leaser.want(self._pace.room(held) if any(slot.ready for slot in self._slots) else 0)
         self._heart.info["busy"] = sum(slot.busy for slot in self._slots)
 
     def _go_on_draining(self, by: float) -> None:
@@ -220,9 +204,11 @@ class Supervisor:
             while slot.conn.poll():
                 kind, content = slot.conn.recv()
                 if kind == "ready":
-                    self._slot_is_ready(slot, content)
+                    self._slot_is_ready(slot, Offer(*content))
                 elif kind == "broken":
                     raise SettingsError(content)
+                elif kind == "progress":
+                    slot.told(*content)
                 else:
                     self._take_reports(slot, content)
                     if kind == "end":
@@ -233,35 +219,29 @@ class Supervisor:
         if died:
             self._slot_has_died(slot)
 
-    def _slot_is_ready(self, slot: Slot, names: list[str]) -> None:
+    def _slot_is_ready(self, slot: Slot, offer: Offer) -> None:
         slot.ready = True
         self._failed_starts = 0
         if self._leaser.names:
             return
-        self._leaser.names = names
-        self._heart.info = {
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "slots": self._settings.worker_slots,
-            "busy": 0,
-            "tasks": names,
-        }
-        logger.info("ready", slots=self._settings.worker_slots, tasks=names, queue=self._heart_queue.url)
+        self._leaser.names = offer.names
+        self._heart.introduce(self._settings.worker_slots, offer)
+        logger.info("ready", slots=self._settings.worker_slots, tasks=offer.names, queue=self._heart_queue.url)
         self._leasing.start()
         for loop in (self._settler.run, self._heart.run):
             threading.Thread(target=self._guard, args=(loop,), daemon=True).start()
 
-    def _take_reports(self, slot: Slot, reports: list[Report]) -> None:
+    def _take_reports(self, slot: Slot, reports: list[tuple[Any, ...]]) -> None:
         outcomes: list[Outcome] = []
         durations: dict[str, list[float]] = defaultdict(list)
-        for index, kind, value, cause, seconds in reports:
-            lease = slot.reported(index)
+        for report in map(Report._make, reports):
+            lease = slot.reported(report.number)
             if lease is None:
                 continue
-            durations[lease.name].append(seconds)
-            outcomes.append(Outcome(lease.id, lease.token, kind, value, cause))  # type: ignore[arg-type]
-            if kind == "failed":
-                self._tell_failed(lease, cause)
+            durations[lease.name].append(report.seconds)
+            outcomes.append(report.outcome(lease))
+            if report.kind == "failed":
+                self._tell_failed(lease, report.cause)
         for name, seconds_of_name in durations.items():
             self._pace.learn(name, seconds_of_name)
         self._settler.add(outcomes)
@@ -299,7 +279,7 @@ class Supervisor:
 
     def _note_cancelled(self, ids: list[str]) -> None:
         self._cancelled.extend(ids)
-        self.wake()
+        self._bell.ring()
 
     def _guard(self, loop: Callable[[], None]) -> None:
         try:
@@ -312,4 +292,4 @@ class Supervisor:
                 logger.exception("the worker failed")
             self._failure = error
         finally:
-            self.wake()
+            self._bell.ring()

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from app.tasks import square
-from taskyard import task
+from taskyard import context, task
+from taskyard.context import cancelled, logger, progress
 
 __all__ = ["square"]
 
@@ -33,9 +34,13 @@ class Gate:
     def open(self) -> None:
         (self.folder / "open").touch()
 
+    def mark(self, name: str) -> None:
+        """Called by a task, so that a test sees it begin."""
+        (self.folder / f"{name} {os.getppid()} {os.getpid()} {uuid.uuid4().hex}.begun").touch()
+
     def pass_through(self, name: str) -> int:
         """Called by a task; returns the worker's process id."""
-        (self.folder / f"{name} {os.getppid()} {os.getpid()} {uuid.uuid4().hex}.begun").touch()
+        self.mark(name)
         while not (self.folder / "open").exists():
             time.sleep(0.01)
         return os.getppid()
@@ -147,3 +152,60 @@ def die_by_os_exit(code: int) -> None:
 @task(backoff=0.05, time_limit=0.4)
 def die_by_overrunning() -> None:
     signal.pause()
+
+
+# Attempts, progress, cancelling
+
+
+@task(backoff=0.05, retry_on=OSError)
+def raise_in_turn(folder: str, *kinds: str) -> int:
+    """Raise the exception of this attempt's name; without one, return the attempt's number."""
+    Gate(Path(folder)).mark("attempt")
+    number = context.attempt()
+    if number <= len(kinds):
+        raise {"OSError": OSError, "FileNotFoundError": FileNotFoundError, "ValueError": ValueError}[kinds[number - 1]]("no luck")
+    return number
+
+
+@task
+def tell(folder: str, *words: tuple[float, float, str]) -> str:
+    """Tell these words of progress, and end when the gate is open."""
+    for word in words:
+        progress(*word)
+    Gate(Path(folder)).pass_through("tell")
+    return context.task_id()
+
+
+@task
+def tidy_up(folder: str, ends: bool = True) -> None:
+    """Ask whether it is cancelled; if so tidy up, and end, or not."""
+    gate = Gate(Path(folder))
+    gate.mark("asks")
+    while not cancelled():
+        time.sleep(0.01)
+    gate.mark("tidy")
+    while not ends:
+        time.sleep(0.01)
+
+
+@task
+def log_by_context(text: str) -> None:
+    logger().info(text)
+
+
+@task(cron="0 0 1 1 *", missed="skip", retries=4)
+def new_year(greeting: str = "A happy new year") -> str:
+    return greeting
+
+
+# One of many calls
+
+
+@task
+def mark_and_die(folder: str, n: int, number: int = 0) -> int:
+    """Leave a mark, then die by this signal, or return the square."""
+    Gate(Path(folder)).mark(f"call{n}")
+    if number:
+        os.kill(os.getpid(), number)
+    print(f"square of {n}")
+    return n * n

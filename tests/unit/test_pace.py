@@ -95,3 +95,13 @@ def test_the_last_tasks_are_shared_among_the_slots() -> None:
 
 def test_a_chunk_is_bounded_however_short_the_tasks_are() -> None:
     assert pace(short=0.0).chunk(leases("short", 5 * CHUNK_TASKS), 1) == CHUNK_TASKS
+
+
+def test_a_few_very_short_tasks_are_not_worth_a_round_trip() -> None:
+    pace = Pace(1)
+    pace.learn("short", [0.001])
+    most = pace.to_hold()
+    assert most >= 50
+    assert (pace.room(0), pace.room(most // 2), pace.room(most - 3), pace.room(most + 5)) == (most, most - most // 2, 0, 0)
+    pace.is_long("long", 10.0)
+    assert (pace.room(0), pace.room(1)) == (1, 0)

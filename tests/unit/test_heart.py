@@ -1,0 +1,80 @@
+"""How often a worker's heart beats, and what it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from taskyard import calls
+from taskyard.pulse import BEAT_SECONDS
+from taskyard.transport import RemoteQueue
+from worker.links import PROGRESS_SECONDS, Heart
+from worker.offer import Offer
+
+
+class Beats(RemoteQueue):
+    """A queue that keeps each beat with its time."""
+
+    def __init__(self) -> None:
+        super().__init__("manager://nowhere:1", b"")
+        self.told: SimpleQueue[tuple[float, dict[str, Any]]] = SimpleQueue()
+
+    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
+        self.told.put((monotonic(), info))
+        return []
+
+    def leave(self, session: str) -> int:
+        return 0
+
+
+@pytest.fixture
+def beats() -> Beats:
+    return Beats()
+
+
+@pytest.fixture
+def heart(beats: Beats, tmp_path: Path) -> Iterator[Heart]:
+    """A beating one."""
+    heart = Heart(beats, "session", tmp_path / "health", lambda _: None)
+    heart.introduce(3, Offer(["work"], [("a schedule",)]))
+    thread = Thread(target=heart.run, daemon=True)
+    thread.start()
+    yield heart
+    heart.leave(0)
+    thread.join(5)
+    assert not thread.is_alive(), "it leaves at once"
+
+
+def test_a_beat_tells_what_the_worker_offers(heart: Heart, beats: Beats) -> None:
+    _, info = beats.told.get(timeout=5)
+    assert (info["slots"], info["tasks"], info["schedules"]) == (3, ["work"], [("a schedule",)])
+    assert (info["python"], info["progress"]) == (calls.PYTHON, {})
+
+
+def test_news_of_progress_lets_it_beat_soon_and_not_too_often(heart: Heart, beats: Beats) -> None:
+    first, _ = beats.told.get(timeout=5)
+    heart.tell_progress({"id": (1.0, 2.0, "")})
+    second, info = beats.told.get(timeout=5)
+    assert info["progress"] == {"id": (1.0, 2.0, "")}
+    assert PROGRESS_SECONDS * 0.9 < second - first < BEAT_SECONDS
+    heart.tell_progress({"id": (1.0, 2.0, "")})  # no news
+    third, _ = beats.told.get(timeout=5)
+    assert third - second > BEAT_SECONDS * 0.9
+    heart.tell_progress({})
+    fourth, info = beats.told.get(timeout=5)
+    assert fourth - third < BEAT_SECONDS
+    assert info["progress"] == {}
+
+
+def test_draining_is_told_at_once(heart: Heart, beats: Beats) -> None:
+    first, _ = beats.told.get(timeout=5)
+    heart.drain()
+    second, info = beats.told.get(timeout=5)
+    assert info["draining"] is True
+    assert second - first < PROGRESS_SECONDS

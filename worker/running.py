@@ -1,0 +1,121 @@
+"""Running one task: from its payload to what became of it. Nothing that a task does gets out of here but by its death."""
+
+from __future__ import annotations
+
+import functools
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from taskyard import calls
+from taskyard.calls import Call, OneOutcome
+from taskyard.codec import JSON, LINE_LENGTH, Dumps, decode, dumps, dumps_by_value, encode, encode_error, encode_json, one_line
+from taskyard.errors import TaskFailed, TaskyardError
+from taskyard.registry import options_of
+from worker.offer import Functions
+
+CACHED_FUNCTIONS = 64
+"""Functions by value that are kept, of those that are not big; of big ones, which carry data, only the newest is."""
+BIG_BYTES = 1024 * 1024
+
+
+class Ended(NamedTuple):
+    """What became of a task."""
+
+    kind: str
+    value: bytes = b""
+    cause: str = ""
+    final: bool = False
+    """Failed: no attempt may follow."""
+
+
+CarefulRun = Callable[[Call], Ended]
+
+
+def run(name: str, payload: bytes, functions: Functions, accepts_functions: bool, careful: CarefulRun | None) -> Ended:
+    """Make the call, or the calls, that a payload asks for; ``careful``: many of them are made by this."""
+    retry_on: Sequence[str] | None = None
+    try:
+        call = calls.unpack(payload)
+        retry_on = call.retry_on
+        if call.function and not accepts_functions:
+            raise TaskyardError("this worker takes tasks by name only (WORKER_ACCEPTS=names)")
+        if len(call.payloads) > 1 and careful is not None:
+            return careful(call)
+        function = function_of(name, call.function, functions)
+    except BaseException as error:
+        return failed(error, retry_on)
+    started = perf_counter()
+    if len(call.payloads) == 1:  # it is retried as a task, also if the caller takes its value as one of many
+        ended = run_one(function, call.payloads[0], retry_on, dumps_for(call))
+        if ended.kind == "failed" or not call.many:
+            return ended
+        outcomes = [(True, ended.value)]
+    else:
+        outcomes = list(run_many(function, call))
+    return Ended("done", calls.pack_outcomes(perf_counter() - started, outcomes))
+
+
+def dumps_for(call: Call) -> Dumps:
+    """What a call returns or raises may hold code only if code came with it: then its caller runs the same Python."""
+    return dumps_by_value if call.function else dumps
+
+
+def run_one(function: Callable[..., Any], payload: bytes, retry_on: Sequence[str] | None = None, dumps: Dumps = dumps) -> Ended:
+    """One call, whatever it raises; ``retry_on``: see `failed`, None: as the function's options say."""
+    try:
+        args, kwargs = _read("its arguments", decode, payload)
+        value = function(*args, **kwargs)
+        return Ended("done", encode_json(value) if payload[:1] == JSON else encode(value, dumps))
+    except SystemExit as error:
+        cause = f"exit: the task called sys.exit({repr(error.code)[:LINE_LENGTH]})"
+        return Ended("failed", encode_error(error, TaskFailed(cause)), cause)
+    except BaseException as error:
+        options = options_of(function) if retry_on is None else None
+        return failed(error, retry_on if options is None else options.retry_names(), dumps)
+
+
+def run_many(function: Callable[..., Any], call: Call) -> Iterator[OneOutcome]:
+    """Calls one after the other; what one of them raises is its own affair."""
+    dumps = dumps_for(call)
+    for payload in call.payloads:
+        ended = run_one(function, payload, dumps=dumps)
+        yield ended.kind == "done", ended.value
+
+
+def failed(error: BaseException, retry_on: Sequence[str] | None = None, dumps: Dumps = dumps) -> Ended:
+    """What becomes of a task that raised this; ``retry_on``: names of the exceptions that are worth another attempt."""
+    final = retry_on is not None and not calls.is_one_of(error, retry_on)
+    return Ended("failed", encode_error(error, dumps=dumps), f"exception: {one_line(error)}", final)
+
+
+def function_of(name: str, pickled: bytes, functions: Functions) -> Callable[..., Any]:
+    """The function to call: one by value, else that of a name. Raises what unpickling it raises, `TaskyardError`."""
+    if pickled:
+        return _newest_big(pickled) if len(pickled) > BIG_BYTES else _cached(pickled)
+    if name not in functions:
+        raise TaskyardError(f"no function is registered here as {name!r}, and none came with the call")
+    return functions[name]
+
+
+def _unpickle(pickled: bytes) -> Callable[..., Any]:
+    function: Callable[..., Any] = _read("the function", pickle.loads, pickled)
+    return function
+
+
+_cached = functools.lru_cache(CACHED_FUNCTIONS)(_unpickle)
+_newest_big = functools.lru_cache(1)(_unpickle)
+
+
+def _read(what: str, read: Callable[[bytes], Any], data: bytes) -> Any:
+    try:
+        return read(data)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"{what} can't be read: the module {error.name!r} is not in the worker's image. Put it beside app/ or into"
+            " requirements/worker.in and build again, or let it travel with the call: cloudpickle.register_pickle_by_value",
+            name=error.name,
+        ) from error
+    except AttributeError as error:
+        raise AttributeError(f"{what} can't be read: {error}. Has the worker's image another version of that code?") from error

@@ -4,25 +4,22 @@ import argparse
 import random
 import sys
 import time
-from concurrent.futures import as_completed
-
-from rich.progress import Progress
 
 from app.tasks import square
-from taskyard import Cluster
+from taskyard import Cluster, as_completed
 from taskyard.errors import TaskyardError
 
 
 def main(count: int = 10) -> int:
     """Square some random numbers; returns 0 when every result came."""
     started = time.monotonic()
-    with Cluster() as cluster, Progress(disable=not sys.stdout.isatty()) as progress:
+    with Cluster() as cluster:
         futures = []
         for n in random.choices(range(10_000), k=count):
             print(f"Put task {n}...")
             futures.append(cluster.submit(square, n))
         came = 0
-        for future in progress.track(as_completed(futures), total=count, description="Results"):
+        for future in as_completed(futures):
             try:
                 print(f"Result: {future.result()}")
                 came += 1

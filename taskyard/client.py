@@ -1,260 +1,266 @@
-"""`Cluster`: a ``concurrent.futures.Executor`` whose calls run on the workers.
-
-Two threads serve all futures: one sends what was submitted (many calls in one message, as many as there are), one reads
-results as they come. Both go on by themselves when the master comes back after a restart: ids are made here, so a
-message whose answer was lost is sent again.
-"""
+"""`Cluster`: a ``concurrent.futures.Executor`` whose calls run on the workers."""
 
 from __future__ import annotations
 
-import itertools
+import hashlib
+import os
 import threading
 import time
 import uuid
-from collections import deque
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
+from types import TracebackType
 from typing import Any, TypeVar
 
-from taskyard.codec import decode, decode_error, encode
-from taskyard.errors import BadRequest, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
-from taskyard.model import Result, Task, WorkerInfo
+from taskyard import calls, functions
+from taskyard.codec import encode
+from taskyard.errors import SettingsError
+from taskyard.exchange import GOODBYE_SECONDS, Exchange, TaskFuture
+from taskyard.jobs import Job
+from taskyard.mapping import WINDOW, Mapping
+from taskyard.model import BY_CAUSE, WorkerInfo
+from taskyard.options import Options
 from taskyard.registry import options_of
 from taskyard.settings import find_authkey, load_settings
 from taskyard.transport import RemoteQueue
 
 T = TypeVar("T")
-
-SEND_TASKS = 2000
-"""Tasks in one submit, at most; what came in while the last one was under way goes together."""
-RESULTS_PAGE = 5000
-MAP_WINDOW = 10_000
-"""Calls of one `Cluster.map` that are under way at the same time, at most."""
-GOODBYE_SECONDS = 5.0
-"""What `Cluster.shutdown` waits for a master to hear what was cancelled."""
-FULL_PAUSE = 0.5
-"""Seconds until a submit that the queue had no room for is tried again."""
+LONGEST_JOB = 120
+"""Characters; ids of tasks begin with it."""
 
 
-class Cluster(Executor):
-    """Runs calls of ``@task`` functions on the workers; a drop-in for the standard library's executors.
+class Calls(Executor):
+    """Makes calls on a cluster, with options of its own: see `Cluster.options`."""
 
-    ``url`` and ``authkey`` default to the settings (TASKYARD_URL, TASKYARD_AUTHKEY, TASKYARD_AUTHKEY_FILE). ``patience``:
-    seconds to wait for a master at first; afterwards outages are waited out. Raises `SettingsError`, `Unreachable`,
-    `WrongKey`, `WrongVersion`.
-    """
+    def __init__(self, cluster: Cluster | None, options: dict[str, Any]) -> None:
+        self._made_by = cluster
+        self._options = options
+        self._changed: dict[Options, Options] = {}
+        self._with_options(Options())  # refuses now what makes no sense
 
-    def __init__(self, url: str | None = None, authkey: bytes | None = None, *, patience: float = 60.0) -> None:
-        settings = load_settings()
-        self.job = uuid.uuid4().hex
-        """The id under which all calls of this executor are kept."""
-        self._queue = RemoteQueue(url or settings.taskyard_url, authkey or find_authkey(settings), patience, "client")
-        self._queue.connect()
-        self._sending = self._queue.another()
-        self._reading = self._queue.another()
-        self._lock = threading.Lock()
-        self._news = threading.Condition(self._lock)
-        self._numbers = itertools.count()
-        self._outbox: deque[Task] = deque()
-        self._cancelled: deque[str] = deque()
-        self._futures: dict[str, Future[Any]] = {}
-        self._stopping = False
-        self._failure: BaseException | None = None
-        self._sender = threading.Thread(target=self._guard, args=(self._send,), name="taskyard-sender", daemon=True)
-        self._reader = threading.Thread(target=self._guard, args=(self._read,), name="taskyard-reader", daemon=True)
-        self._sender.start()
-        self._reader.start()
+    @property
+    def _cluster(self) -> Cluster:
+        return self._made_by or self  # type: ignore[return-value]
+
+    def options(self, **options: Any) -> Calls:
+        """An executor of the same cluster whose calls have these options (see `taskyard.options.Options`).
+
+        Raises TypeError for an option that there is not, `SettingsError` for one that makes no sense.
+        """
+        for name in ("name", "cron", "every", "timezone", "missed"):
+            if name in options:
+                raise TypeError(f"{name} is an option of @task, not of a call")
+        return Calls(self._cluster, {**self._options, **options})
 
     def submit(self, fn: Callable[..., T] | str, /, *args: Any, **kwargs: Any) -> Future[T]:
-        """Call a task's function, or the task of this name, on some worker.
+        """Call a function on some worker: a task (``@task``, or its name) by name, any other function by value.
 
         Returns a future of what it returns. What it raises is raised by ``result()``, with the worker's traceback as its
-        cause; a task that ended without an exception of its own raises `TaskFailed` with the cause of death. Raises
-        `UnknownTask` for a function without ``@task``, RuntimeError after `shutdown`, and what pickle raises.
+        cause; a task that ended without an exception of its own raises `TaskFailed` with the cause of death. What can't
+        be pickled, or sent, fails that future alone. With a ``key`` that was used before, it is the first call's future.
+        Raises RuntimeError after `shutdown`.
         """
-        options = options_of(fn)
-        payload = encode((args, kwargs))
-        future: Future[T] = Future()
-        with self._lock:
-            if self._failure is not None:
-                raise self._failure
-            if self._stopping:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            task = Task(
-                f"{self.job}-{next(self._numbers)}",
-                self.job,
-                options.name,
-                payload,
-                priority=options.priority,
-                retries=options.retries,
-                backoff=options.backoff,
-                time_limit=options.time_limit,
-            )
-            self._futures[task.id] = future
-            self._outbox.append(task)
-            if len(self._outbox) == 1 or len(self._futures) == 1:
-                self._news.notify_all()
-        future.add_done_callback(lambda ended: self._note_cancelled(task.id) if ended.cancelled() else None)
-        return future
+        options, by_value = self._plan(fn)
+        try:
+            if by_value:
+                pickled = functions.pickle_function(fn)  # type: ignore[arg-type]
+                payload = calls.pack_function(pickled, functions.pickle_arguments(args, kwargs))
+            else:
+                payload = encode((args, kwargs))
+        except Exception as error:
+            return self._cluster._failed(error)
+        return self._submit(options, payload)
+
+    def submit_payload(self, name: str, payload: bytes, count: int = 1) -> TaskFuture:
+        """Submit a task whose arguments are encoded already (see `taskyard.codec`), for instance as JSON.
+
+        ``count``: calls in the payload, where it is one of many (see `taskyard.calls.pack_many`); then the future gives
+        their seconds and their outcomes.
+        """
+        return self._submit(self._plan(name)[0], payload, count)
 
     def map(
-        self, fn: Callable[..., T], *iterables: Iterable[Any], timeout: float | None = None, chunksize: int = 1
+        self,
+        fn: Callable[..., T],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int | None = None,
+        buffersize: int | None = None,
     ) -> Iterator[T]:
-        """Results of ``fn`` over the iterables, in their order; at most `MAP_WINDOW` calls are under way.
+        """Results of ``fn`` over the iterables, in their order; the iterables may be endless.
 
-        ``timeout``: seconds from now until which a result may come, else TimeoutError. ``chunksize`` is accepted and
-        has no effect: calls travel together anyway.
+        ``timeout``: seconds from now until which a result may come, else TimeoutError. ``chunksize``: calls that one task
+        has; None: as many as make about `taskyard.mapping.CHUNK_SECONDS`, found by measuring; 1: each is a task of its
+        own, as it always is where ``retries``, ``retry_on`` or ``time_limit`` are given, which count for a
+        task. ``buffersize``: calls whose results were not taken yet, at most; None: `taskyard.mapping.WINDOW`.
         """
+        if chunksize is not None and chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and (not isinstance(buffersize, int) or buffersize < 1):
+            raise ValueError("buffersize must be None or > 0")
+        options, by_value = self._plan(fn)
+        if options.key:
+            raise SettingsError("a key is one call's: map makes many")
         deadline = None if timeout is None else time.monotonic() + timeout
-        calls = zip(*iterables, strict=False)
-        window = deque(self.submit(fn, *args) for args in itertools.islice(calls, MAP_WINDOW))
+        function = functions.pickle_function(fn) if by_value else b""
+        encoded = self._encoded(zip(*iterables, strict=False), by_value)
+        cluster = self._cluster
+        cluster._check_open()
 
-        def results() -> Iterator[T]:
+        def submit(payloads: list[bytes]) -> TaskFuture:
+            payload = calls.pack_many(payloads)
+            if function:
+                payload = calls.pack_function(function, payload)
+            return self._submit(options, payload, len(payloads))
+
+        alone = options.retries != BY_CAUSE or bool(options.time_limit)
+        return Mapping(encoded, submit, 1 if alone else chunksize or 0, buffersize or WINDOW, deadline)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """See `Cluster.shutdown`."""
+        self._cluster.shutdown(wait, cancel_futures=cancel_futures)
+
+    # Parts of the above
+
+    def _plan(self, fn: Callable[..., Any] | str) -> tuple[Options, bool]:
+        """The options of a call, and whether its function goes by value."""
+        known = options_of(fn)
+        if known is not None and getattr(fn, "__module__", "") != "__main__":
+            return self._with_options(known), False
+        if not callable(fn):
+            raise TypeError(f"{fn!r} can't be called, and is no name of a task")
+        options = (known or Options()).changed(name=functions.FUNCTION)
+        return self._with_options(options), True
+
+    def _with_options(self, options: Options) -> Options:
+        if not self._options:
+            return options
+        changed = self._changed.get(options)
+        if changed is None:
+            changed = self._changed[options] = options.changed(**self._options)
+        return changed
+
+    @staticmethod
+    def _encoded(arguments: Iterable[tuple[Any, ...]], by_value: bool) -> Iterator[bytes | Exception]:
+        for args in arguments:
             try:
-                while window:
-                    left = None if deadline is None else deadline - time.monotonic()
-                    yield window.popleft().result(left)
-                    window.extend(self.submit(fn, *args) for args in itertools.islice(calls, 1))
-            finally:
-                for future in window:
-                    future.cancel()
+                yield functions.pickle_arguments(args, {}) if by_value else encode((args, {}))
+            except Exception as error:
+                yield error
 
-        return results()
+    def _submit(self, options: Options, payload: bytes, count: int = 1) -> TaskFuture:
+        names = options.retry_names()
+        if names is not None:
+            payload = calls.pack_retry_on(names, payload)
+        return self._cluster._add(options, payload, count)
+
+
+class Cluster(Calls):
+    """Runs calls on the workers; a drop-in for the standard library's executors.
+
+    ``url`` and ``authkey`` default to the settings (TASKYARD_URL, TASKYARD_AUTHKEY, TASKYARD_AUTHKEY_FILE). ``job``: the
+    id under which all calls are kept; made if not said. ``patience``: seconds to wait for a master at first; afterwards
+    outages are waited out. Raises `SettingsError`, `Unreachable`, `WrongKey`, `WrongVersion`.
+    """
+
+    def __init__(
+        self, url: str | None = None, authkey: bytes | None = None, *, job: str | None = None, patience: float = 60.0
+    ) -> None:
+        super().__init__(None, {})
+        settings = load_settings()
+        if job is not None and not 0 < len(job) <= LONGEST_JOB:
+            raise SettingsError(f"job={job!r}: expected 1 to {LONGEST_JOB} characters")
+        self.job_id = job or uuid.uuid4().hex
+        """The job under which all calls of this executor are kept."""
+        # Several clients may submit under one job.
+        self._prefix = self.job_id if job is None else f"{job}-{uuid.uuid4().hex[:8]}"
+        self.queue = RemoteQueue(url or settings.taskyard_url, authkey or find_authkey(settings), patience, "client")
+        """The queue's verbs, for what this class has no method."""
+        self.queue.connect()
+        self._renewing = threading.Lock()
+        self._open_exchange()
+
+    def _open_exchange(self) -> None:
+        self._number, self._numbering = 0, threading.Lock()
+        self._exchange = Exchange(self.queue, self.job_id)
+        self._finalizer = weakref.finalize(self, self._exchange.stop)
+        self._finalizer.atexit = False
+
+    def job(self, job_id: str) -> Job:
+        """A job by its id, also one of a client that is gone."""
+        return Job(self.queue, job_id)
 
     def workers(self) -> list[WorkerInfo]:
         """Workers that are alive."""
-        return self._queue.workers()
+        return self.queue.workers()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls. ``wait``: return when all futures are done; ``cancel_futures``: cancel those that are not."""
-        with self._lock:
-            self._stopping = True
-            open_futures = list(self._futures.values()) if cancel_futures else []
-            self._news.notify_all()
-        for future in open_futures:
-            future.cancel()
-        if wait:
-            with self._news:
-                while self._futures:
-                    self._news.wait()
-            # The last cancels go out, if there is a master.
-            deadline = time.monotonic() + GOODBYE_SECONDS
-            for thread in (self._sender, self._reader):
-                thread.join(max(0.0, deadline - time.monotonic()))
-            for queue in (self._sending, self._reading, self._queue):
-                queue.close()
-            for thread in (self._sender, self._reader):
-                thread.join()
+        """Take no more calls. ``wait``: return when all futures have ended; ``cancel_futures``: cancel those that have not."""
+        self._exchange.stop(cancel_futures)
+        if wait and self._exchange.pid == os.getpid():
+            self._exchange.wait()
+            self.queue.close()
 
-    # The sender
+    def detach(self) -> str:
+        """Take no more calls, return once all is durable in the queue, and let it go: returns the job's id.
 
-    def _send(self) -> None:
-        most = SEND_TASKS
-        while True:
-            with self._news:
-                while not (self._outbox or self._cancelled or (self._stopping and not self._futures)):
-                    self._news.wait()
-                batch = [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
-                batch = [task for task in batch if task.id in self._futures]  # the others were cancelled meanwhile
-                cancelled = [self._cancelled.popleft() for _ in range(min(SEND_TASKS, len(self._cancelled)))]
-                if not (batch or cancelled or self._outbox or self._futures) and self._stopping:
-                    return
-            if self._cancel(cancelled):
-                cancelled = []
-            if self._submit(batch):
-                most, batch = min(2 * most, SEND_TASKS), []
-            if batch or cancelled:
-                with self._news:  # again, and fewer of them, once there may be room
-                    self._outbox.extendleft(reversed(batch))
-                    self._cancelled.extendleft(reversed(cancelled))
-                    self._news.wait(FULL_PAUSE)
-                most = max(1, len(batch) // 2) if batch else most
+        Futures that are open end with `Detached`; `job` has the results.
+        """
+        self._exchange.stop()
+        self._exchange.flush()
+        self._exchange.abandon()
+        self.queue.close()
+        return self.job_id
 
-    def _cancel(self, ids: list[str]) -> bool:
-        """Send what was cancelled; returns whether the queue's disk had room."""
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
         try:
-            if ids:
-                self._sending.cancel(ids)
-        except StoreFull:
-            return False
-        return True
+            if kind is None or issubclass(kind, Exception):
+                return super().__exit__(kind, error, traceback)
+        except KeyboardInterrupt:
+            self._leave()
+            raise
+        self._leave()
+        return None
 
-    def _submit(self, batch: list[Task]) -> bool:
-        """Send a batch; returns whether the queue had room. Calls that it refuses for good fail, each on its own."""
-        if not batch:
-            return True
-        try:
-            self._sending.submit(batch)
-        except (QueueFull, StoreFull):
-            return False
-        except (BadRequest, PayloadTooLarge) as error:
-            if len(batch) == 1:
-                self._resolve(batch[0].id, error=error)
-                return True
-            middle = len(batch) // 2
-            return self._submit(batch[:middle]) and self._submit(batch[middle:])
-        return True
+    def _leave(self) -> None:
+        """After Ctrl-C nobody waits for what may take hours. It stays in the queue, and can be picked up by its job."""
+        self._exchange.stop()
+        self._exchange.flush(GOODBYE_SECONDS)
+        self._exchange.abandon()
+        self.queue.close()
 
-    # The reader
+    # For `Calls`
 
-    def _read(self) -> None:
-        cursor = 0
-        while True:
-            with self._news:
-                while not (self._futures or self._stopping):
-                    self._news.wait()
-                if not self._futures:
-                    self._news.notify_all()
-                    return
-            try:
-                page = self._reading.results(self.job, cursor, RESULTS_PAGE, 1.0)
-            except StoreFull:
-                continue
-            for result in page:
-                cursor = result.cursor
-                self._take(result)
+    def _add(self, options: Options, payload: bytes, count: int) -> TaskFuture:
+        if self._exchange.pid != os.getpid():
+            self._renew()
+        if options.key:
+            task_id = "key-" + hashlib.sha256(f"{options.name}\0{options.key}".encode()).hexdigest()[:48]
+            return self._exchange.add(options.task(task_id, self.job_id, payload), keyed=True)
+        with self._numbering:
+            number, self._number = self._number, self._number + count
+        return self._exchange.add(options.task(f"{self._prefix}-{number}", self.job_id, payload))
 
-    def _take(self, result: Result) -> None:
-        value: Any = None
-        error: BaseException | None = None
-        if result.state == "done":
-            try:
-                value = decode(result.value)
-            except Exception as problem:
-                error = problem
-        else:
-            error = decode_error(result.value, result.cause)
-        self._resolve(result.id, value, error)
+    def _failed(self, error: Exception) -> Future[Any]:
+        """A call that can't be sent."""
+        self._check_open()
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        future.set_exception(error)
+        return future
 
-    def _resolve(self, task_id: str, value: Any = None, error: BaseException | None = None) -> None:
-        with self._lock:
-            future = self._futures.pop(task_id, None)
-            if not self._futures:
-                self._news.notify_all()
-        if future is None or not future.set_running_or_notify_cancel():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)
+    def _check_open(self) -> None:
+        if self._exchange.stopped and self._exchange.pid == os.getpid():
+            raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def _note_cancelled(self, task_id: str) -> None:
-        with self._lock:
-            known = self._futures.pop(task_id, None)
-            self._cancelled.append(task_id)
-            self._news.notify_all()
-        if known is not None:
-            known.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
-
-    def _guard(self, loop: Callable[[], None]) -> None:
-        """Run a thread's loop; if it fails for good, so does every future."""
-        try:
-            loop()
-        except BaseException as error:
-            if isinstance(error, Unreachable) and self._stopping and not self._futures:
+    def _renew(self) -> None:
+        """In a forked child, whose parent has the threads and the connections: begin anew, under a job of its own."""
+        with self._renewing:
+            if self._exchange.pid == os.getpid():
                 return
-            with self._lock:
-                self._failure = error if isinstance(error, TaskyardError) else TaskyardError(f"the client failed: {error!r}")
-                ids = list(self._futures)
-            for task_id in ids:
-                self._resolve(task_id, error=self._failure)
+            self.job_id = self._prefix = uuid.uuid4().hex
+            self.queue = self.queue.another(60.0, "client")
+            self._open_exchange()

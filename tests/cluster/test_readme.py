@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,7 +71,8 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
         "make watch\n",  # below
         "python -m master\npython -m worker\npython -m app.job\n",  # tests/programs
     ]
-    tested = ["make up", "--exit-code-from job", "make status", "--entrypoint python", "make mail", "make down"]
+    tested = ["make up", "--exit-code-from job", "make status", "submit square", "--entrypoint python", "make mail", "make down"]
+    tested.append("taskyard local")
     assert [block for kind, block in BLOCKS if kind == "sh"] == [block_with(words) for words in tested]
 
 
@@ -92,6 +94,20 @@ def test_a_cluster_in_the_background_can_be_looked_at_given_jobs_and_scaled(clon
     assert re.search(r"10 of 10 results in .* s, by 5 workers", said)
     assert "Usage: taskyard" in said
     assert type_in("docker compose ps worker --format '{{.Health}}'", clone).split() == ["healthy"] * 8
+
+
+def test_the_command_line_submits_maps_shows_and_verifies(clone: Path) -> None:
+    said = type_in(block_with("submit square"), clone)
+    assert "12 * 12 = 144" in said
+    assert '"1000 * 1000 = 1000000"' in said
+    assert re.search(r"ready\s+│", said)
+    assert "exactly one end" in said
+
+
+def test_a_cluster_without_docker_runs_the_job(clone: Path, tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    said = type_in(f"PATH={tmp_path}/venv/bin:$PATH\n" + block_with("taskyard local"), clone)
+    assert re.search(r"^10 of 10 results in .* s, by 2 workers$", said, re.MULTILINE)
 
 
 def test_the_tutorials_program_works_as_it_stands_in_the_readme(clone: Path) -> None:

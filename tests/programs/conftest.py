@@ -73,7 +73,17 @@ def connect() -> Iterator[Connect]:
 
     yield make
     for cluster in made:
-        InThread(partial(cluster.shutdown, cancel_futures=True)).result(10)
+        InThread(partial(leave, cluster)).result(10)
+
+
+def leave(cluster: Cluster) -> None:
+    """End a client whatever it waits for, with a master or without."""
+    exchange = cluster._exchange
+    exchange.stop()
+    for future in list(exchange._futures.values()):
+        future.cancel()
+    exchange.abandon()
+    cluster.queue.close()
 
 
 @pytest.fixture

@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from taskyard import Cluster
-from taskyard.errors import PayloadTooLarge, UnknownTask, Unreachable, WrongKey
+from taskyard.errors import PayloadTooLarge, Unreachable, WrongKey
+from taskyard.model import JobInfo
+from taskyard.transport import RemoteQueue
 from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
 from tests.harness import InThread, wait_until
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, give_back, held, pair, slow_square, square
-from tests.programs.worker_process import WorkerProcess
+from tests.programs.worker_process import WorkerProcess, is_alive
 
 WORKER = {"worker_slots": 2}
 pytestmark = pytest.mark.usefixtures("worker")
@@ -32,6 +34,11 @@ def full_house(cluster: Cluster, gate: Gate) -> Iterator[list[Future[int]]]:
     wait_until(lambda: gate.begun("one") and gate.begun("two"), "both run")
     yield running
     gate.open()
+
+
+def cluster_info(queue: RemoteQueue, job: str) -> JobInfo:
+    (info,) = queue.jobs(job, 1, 0)
+    return info
 
 
 # map
@@ -71,11 +78,11 @@ def test_what_is_cancelled_before_it_begins_never_runs(
 ) -> None:
     future = cluster.submit(held, str(gate.folder), "cancelled")
     with master.queue() as queue:
-        wait_until(lambda: queue.find("ready", cluster.job, 10, 0), "it waits in the queue")
+        wait_until(lambda: queue.find("ready", cluster.job_id, 10, 0), "it waits in the queue")
         assert future.cancel()
         with pytest.raises(CancelledError):
             future.result(0)
-        wait_until(lambda: len(queue.find("cancelled", cluster.job, 10, 0)) == 1, "the master knows")
+        wait_until(lambda: len(queue.find("cancelled", cluster.job_id, 10, 0)) == 1, "the master knows")
     gate.open()
     wait_for_all(full_house, 20)
     assert cluster.submit(square, 2).result(20) == "2 * 2 = 4"
@@ -105,11 +112,6 @@ def test_asyncio_awaits_the_futures(cluster: Cluster) -> None:
     assert asyncio.run(asyncio.wait_for(ask(), 20)) == [square(n) for n in range(20)]
 
 
-def test_a_function_that_is_no_task_is_refused_at_once(cluster: Cluster) -> None:
-    with pytest.raises(UnknownTask, match="'len' is not a task: put @task above it"):
-        cluster.submit(len, [])
-
-
 # shutdown
 
 
@@ -131,17 +133,30 @@ def test_shutdown_without_waiting_returns_and_results_still_come(
     assert [future.result(20) for future in full_house] == [worker.pid] * 2
 
 
-def test_shutdown_can_cancel_what_waits_and_what_runs(
-    master: MasterProcess, cluster: Cluster, gate: Gate, full_house: list[Future[int]]
+def test_shutdown_can_cancel_what_waits_while_what_runs_goes_on(
+    master: MasterProcess, cluster: Cluster, gate: Gate, full_house: list[Future[int]], worker: WorkerProcess
 ) -> None:
     waiting = [cluster.submit(held, str(gate.folder), f"waiting-{n}") for n in range(5)]
     with master.queue() as queue:
-        wait_until(lambda: len(queue.find("ready", cluster.job, 10, 0)) == 5, "they wait in the queue")
-        cluster.shutdown(cancel_futures=True)
-        assert all(future.cancelled() for future in full_house + waiting)
-        wait_until(lambda: queue.stats()["ready"] + queue.stats()["leased"] == 0, "the queue has none of them")
-        ended = queue.results(cluster.job, 0, 100, 0)
-    assert sorted(result.state for result in ended) == ["cancelled"] * 7
+        wait_until(lambda: len(queue.find("ready", cluster.job_id, 10, 0)) == 5, "they wait in the queue")
+        ending = InThread(partial(cluster.shutdown, cancel_futures=True))
+        assert wait_for_all(waiting, 10).not_done == set()
+        assert all(future.cancelled() for future in waiting)
+        gate.open()
+        ending.result(20)
+        assert [future.result(0) for future in full_house] == [worker.pid] * 2
+        info = cluster_info(queue, cluster.job_id)
+    assert (info.tasks, info.done, info.cancelled, info.open) == (7, 2, 5, 0)
+
+
+def test_a_running_call_can_be_cancelled_too_and_its_process_ends(
+    cluster: Cluster, gate: Gate, full_house: list[Future[int]]
+) -> None:
+    slot = gate.begun("one")[0][1]
+    assert full_house[0].running()
+    assert full_house[0].cancel()
+    wait_until(lambda: not is_alive(slot), "its process has ended")
+    assert full_house[1].running()
 
 
 # Troubles

@@ -38,9 +38,9 @@ def main(count: int, seconds: float) -> None:
         for n in range(count):
             futures.append(cluster.submit(square_after, n, seconds))
             futures[-1].add_done_callback(note)
-        print(json.dumps({"submitted": count, "job": cluster.job}), flush=True)
+        print(json.dumps({"submitted": count, "job": cluster.job_id}), flush=True)
         wrong = [n for n, future in enumerate(futures) if future.exception() is not None or future.result() != n * n]
-    ids, attempts = results_of(cluster.job)
+    ids, attempts = results_of(cluster.job_id)
     print(
         json.dumps(
             {

@@ -28,7 +28,7 @@ def main(harmless: int) -> None:
         causes = {kind: str(future.exception()) for kind, future in poison.items()}
     settings = load_settings()
     with RemoteQueue(settings.taskyard_url, find_authkey(settings)) as queue:
-        results = queue.results(cluster.job, 0, 10_000, 0)
+        results = queue.results(cluster.job_id, 0, 10_000, 0)
     failed = [(result.cause, result.attempts) for result in results if result.state == "failed"]
     print(json.dumps({"right": right, "right_after": right_after, "causes": causes, "failed": sorted(failed)}))
 

@@ -1,0 +1,370 @@
+"""The traffic of one client: tasks out, results in, a future for each.
+
+Two threads serve all futures: one sends what was submitted (many calls in one message, as many as there are), one reads
+results as they come. Both go on by themselves when the master comes back after a restart: ids are made by the client, so
+a message whose answer was lost is sent again.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
+
+from taskyard.calls import FUNCTIONS, MANY, unpack_outcomes
+from taskyard.codec import decode, decode_error
+from taskyard.errors import BadRequest, Detached, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
+from taskyard.functions import why_refused
+from taskyard.model import END_STATES, Result, Running, Task
+from taskyard.transport import RemoteQueue
+
+SEND_TASKS = 2000
+"""Tasks in one submit, at most; what came in while the last one was under way goes together."""
+RESULTS_PAGE = 5000
+POLL_SECONDS = 1.0
+"""One wait for results; between two, the reader looks after calls whose key was known already."""
+KEYED_POLL_SECONDS = 0.1
+ASK_SECONDS = 1.0
+"""How long a question about what runs waits for a master that does not answer."""
+GOODBYE_SECONDS = 5.0
+"""What the end of a program or of an executor waits for a master that does not answer."""
+FULL_PAUSE = 0.5
+"""Seconds until a submit that the queue had no room for is tried again."""
+CHECKED_SECONDS = 5.0
+"""For so long the answer holds that some worker takes functions by value."""
+
+logger = logging.getLogger("taskyard")
+_all: weakref.WeakSet[Exchange] = weakref.WeakSet()
+_interpreter_ends = False
+
+
+class TaskFuture(Future[Any]):
+    """A future that knows its task. `cancel` works until the task has ended, also while it runs: its process is stopped."""
+
+    def __init__(self, task_id: str, exchange: Exchange) -> None:
+        super().__init__()
+        self.task_id = task_id
+        self._exchange = weakref.ref(exchange)
+
+    def running(self) -> bool:
+        """Whether a worker has it now; the queue is asked."""
+        return self.progress() is not None
+
+    def progress(self) -> Running | None:
+        """What the running task told of its progress (see `taskyard.progress`); None when it does not run."""
+        if self.done() or self.exchange is None:
+            return None
+        return next((one for one in self.exchange.running(self.task_id) if one.id == self.task_id), None)
+
+    @property
+    def exchange(self) -> Exchange | None:
+        """Where it was made, while that is in use."""
+        return self._exchange()
+
+
+class Exchange:
+    """Serves the futures of one job. Its threads end once `stop` was called and no future is open."""
+
+    def __init__(self, queue: RemoteQueue, job: str) -> None:
+        self.job = job
+        self.pid = os.getpid()
+        self._asking = queue.another(ASK_SECONDS)
+        self._sending = queue.another()
+        self._reading = queue.another()
+        self._lock = threading.RLock()  # not Lock: the garbage collector may call `stop` at any point
+        self._news = threading.Condition(self._lock)
+        self._outbox: deque[Task] = deque()
+        self._unsent = 0
+        self._cancelled: deque[str] = deque()
+        self._futures: dict[str, TaskFuture] = {}
+        self._keyed: weakref.WeakValueDictionary[str, TaskFuture] = weakref.WeakValueDictionary()
+        self._known: set[str] = set()
+        """Keyed calls that somebody has submitted before: their results may belong to another job."""
+        self._checked = 0.0
+        self._stopping = False
+        self._failure: TaskyardError | None = None
+        self._threads = [
+            threading.Thread(target=self._guard, args=(loop,), name=f"taskyard-{name}", daemon=True)
+            for loop, name in ((self._send, "sender"), (self._read, "reader"))
+        ]
+        for thread in self._threads:
+            thread.start()
+        _all.add(self)
+
+    # What a client does
+
+    def add(self, task: Task, keyed: bool = False) -> TaskFuture:
+        """Submit a task; returns its future, or the one that it has already. Raises RuntimeError after `stop`."""
+        with self._lock:
+            if self._failure is not None:
+                raise self._failure
+            if _interpreter_ends or _in_exit_handler():
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            if self._stopping:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            known = self._keyed.get(task.id) if keyed else None
+            if known is not None and not known.cancelled():
+                return known
+            future = TaskFuture(task.id, self)
+            if keyed:
+                self._keyed[task.id] = future
+            self._futures[task.id] = future
+            self._outbox.append(task)
+            self._unsent += 1
+            if len(self._outbox) == 1 or len(self._futures) == 1:
+                self._news.notify_all()
+        future.add_done_callback(self._note_end)
+        return future
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it takes no more calls."""
+        return self._stopping
+
+    def running(self, task_id: str = "") -> list[Running]:
+        """Tasks of this job that run, or of the job that has this task; none while there is no master."""
+        try:
+            job = self.job
+            if task_id in self._keyed:  # another client may have submitted it
+                job = next((found.job for found in self._asking.show([task_id])), job)
+            return self._asking.running(job, RESULTS_PAGE)
+        except Unreachable:
+            return []
+
+    def stop(self, cancel: bool = False) -> None:
+        """Take no more calls. ``cancel``: cancel those that do not run yet."""
+        if self.pid != os.getpid():
+            return  # a forked child's copy, whose threads stayed with the parent
+        with self._lock:
+            self._stopping = True
+            open_futures = list(self._futures.values()) if cancel else []
+            self._news.notify_all()
+        run = {one.id for one in self.running()} if open_futures else ()
+        for future in open_futures:
+            if future.task_id not in run:
+                future.cancel()
+
+    def wait(self) -> None:
+        """After `stop`: return when all futures have ended, and all that was cancelled is told, if there is a master."""
+        with self._news:
+            while self._futures:
+                self._news.wait()
+        self._close()
+
+    def flush(self, seconds: float | None = None) -> bool:
+        """Wait until all that was submitted is in the queue, so long at most; returns whether it is."""
+        with self._news:
+            return self._news.wait_for(lambda: not self._unsent or self._failure is not None, seconds)
+
+    def abandon(self) -> None:
+        """After `stop`: end the open futures here, and leave their tasks in the queue."""
+        with self._lock:
+            left = list(self._futures)
+        for task_id in left:
+            self._resolve(task_id, error=Detached(f"the client has left; cluster.job({self.job!r}) has the results"))
+        self._close()
+
+    def wait_at_exit(self, heard: float) -> None:
+        """As the standard library's executors do: a program ends when its calls have. But when no master was ``heard`` of
+        since (monotonic s), it ends without.
+        """
+        if self.pid != os.getpid():
+            return
+        self.stop()
+        with self._news:
+            while self._futures and time.monotonic() - heard < GOODBYE_SECONDS:
+                self._news.wait(0.2)
+                if self._sending.connected and self._reading.connected:
+                    heard = time.monotonic()
+            left, unsent = len(self._futures), self._unsent
+        if left:
+            logger.warning("no master answers: %d calls of job %s have no result yet, %d are not sent", left, self.job, unsent)
+
+    def _close(self) -> None:
+        sender, reader = self._threads
+        sender.join(GOODBYE_SECONDS)  # it tells what was cancelled
+        for queue in (self._sending, self._reading, self._asking):
+            queue.close()
+        sender.join()
+        reader.join()
+
+    # The sender
+
+    def _send(self) -> None:
+        most = SEND_TASKS
+        while True:
+            with self._news:
+                while not (self._outbox or self._cancelled or (self._stopping and not self._futures)):
+                    self._news.wait()
+                batch = [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
+                cancelled = [self._cancelled.popleft() for _ in range(min(SEND_TASKS, len(self._cancelled)))]
+                if not (batch or cancelled or self._outbox or self._futures) and self._stopping:
+                    return
+            if self._tell_cancelled(cancelled):
+                cancelled = []
+            wanted = [task for task in batch if task.id in self._futures]  # the others were cancelled meanwhile
+            if self._submit(wanted):
+                self._note_sent(len(batch))
+                most, batch = min(2 * most, SEND_TASKS), []
+            if batch or cancelled:
+                with self._news:  # again, and fewer of them, once there may be room
+                    self._outbox.extendleft(reversed(batch))
+                    self._cancelled.extendleft(reversed(cancelled))
+                    self._news.wait(FULL_PAUSE)
+                most = max(1, len(batch) // 2) if batch else most
+
+    def _note_sent(self, count: int) -> None:
+        with self._news:
+            self._unsent -= count
+            if not self._unsent:
+                self._news.notify_all()
+
+    def _tell_cancelled(self, ids: list[str]) -> bool:
+        """Send what was cancelled; returns whether the queue's disk had room."""
+        try:
+            if ids:
+                self._sending.cancel(ids)
+        except StoreFull:
+            return False
+        return True
+
+    def _submit(self, batch: list[Task]) -> bool:
+        """Send a batch; returns whether the queue had room. Calls that it refuses for good fail, each on its own."""
+        batch = self._without_refused(batch)
+        if not batch:
+            return True
+        try:
+            new = self._sending.submit(batch)
+        except (QueueFull, StoreFull):
+            return False
+        except (BadRequest, PayloadTooLarge) as error:
+            if len(batch) == 1:
+                self._resolve(batch[0].id, error=error)
+                return True
+            middle = len(batch) // 2
+            return self._submit(batch[:middle]) and self._submit(batch[middle:])
+        if new < len(batch) and self._keyed:
+            self._known.update(task.id for task in batch if task.id in self._keyed)
+            self._ask_for_known(self._sending)
+        return True
+
+    def _without_refused(self, batch: list[Task]) -> list[Task]:
+        """Without functions by value that no worker takes: these fail now rather than when nobody has come for a while."""
+        if not any(task.name.startswith(FUNCTIONS) for task in batch) or time.monotonic() - self._checked < CHECKED_SECONDS:
+            return batch
+        refused = why_refused(self._sending.workers())
+        if not refused:
+            self._checked = time.monotonic()
+            return batch
+        for task in batch:
+            if task.name.startswith(FUNCTIONS):
+                self._resolve(task.id, error=BadRequest(refused))
+        return [task for task in batch if not task.name.startswith(FUNCTIONS)]
+
+    # The reader
+
+    def _read(self) -> None:
+        cursor = 0
+        while True:
+            with self._news:
+                while not (self._futures or self._stopping):
+                    self._news.wait()
+                if not self._futures:
+                    self._news.notify_all()
+                    return
+            try:
+                page = self._reading.results(self.job, cursor, RESULTS_PAGE, KEYED_POLL_SECONDS if self._known else POLL_SECONDS)
+            except StoreFull:
+                continue
+            for result in page:
+                cursor = result.cursor
+                self._take(result)
+            if self._known:
+                self._ask_for_known(self._reading)
+
+    def _ask_for_known(self, queue: RemoteQueue) -> None:
+        """Look whether calls have ended whose keys were known before."""
+        with self._lock:
+            self._known &= self._futures.keys()
+            known = list(self._known)
+        for task in queue.show(known):
+            if task.state in END_STATES:
+                self._known.discard(task.id)
+                self._take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]
+
+    def _take(self, result: Result) -> None:
+        self._resolve(result.id, *end_of(result))
+
+    def _resolve(self, task_id: str, value: Any = None, error: BaseException | None = None) -> None:
+        with self._lock:
+            future = self._futures.pop(task_id, None)
+            if not self._futures:
+                self._news.notify_all()
+        if future is None or not future.set_running_or_notify_cancel():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)
+
+    def _note_end(self, future: Future[Any]) -> None:
+        if not future.cancelled():
+            return
+        task_id = future.task_id  # type: ignore[attr-defined]
+        with self._lock:
+            known = self._futures.pop(task_id, None)
+            self._cancelled.append(task_id)
+            self._news.notify_all()
+        if known is not None:
+            known.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
+
+    def _guard(self, loop: Callable[[], None]) -> None:
+        """Run a thread's loop; if it fails for good, so does every future."""
+        try:
+            loop()
+        except BaseException as error:
+            if isinstance(error, Unreachable) and self._stopping and not self._futures:
+                return
+            with self._lock:
+                self._failure = error if isinstance(error, TaskyardError) else TaskyardError(f"the client failed: {error!r}")
+                ids = list(self._futures)
+                self._news.notify_all()
+            for task_id in ids:
+                self._resolve(task_id, error=self._failure)
+
+
+def end_of(result: Result) -> tuple[Any, BaseException | None]:
+    """What a task returned, or raised. Of many calls in one task: their seconds and their outcomes, still encoded."""
+    if result.state != "done":
+        return None, decode_error(result.value, result.cause)
+    try:
+        return unpack_outcomes(result.value) if result.value[:1] == MANY else decode(result.value), None
+    except Exception as problem:
+        return None, problem
+
+
+def _in_exit_handler() -> bool:
+    """Whether the main thread has ended, and is at the handlers of `atexit`. Other threads may make calls until then."""
+    main = threading.main_thread()
+    return threading.current_thread() is main and not main.is_alive()
+
+
+def _at_exit() -> None:
+    global _interpreter_ends
+    _interpreter_ends = True
+    now = time.monotonic()
+    try:
+        for exchange in list(_all):
+            exchange.wait_at_exit(now)
+    except KeyboardInterrupt:
+        pass  # whoever presses it wants the prompt
+
+
+atexit.register(_at_exit)

@@ -20,13 +20,13 @@ def test_a_running_task_that_another_program_cancels_is_stopped_and_its_caller_i
     future = cluster.submit(held, str(gate.folder))
     _, slot = wait_until(lambda: gate.begun("task"), "it runs")[0]
     with master.queue() as queue:
-        assert queue.cancel([f"{cluster.job}-0", "no such task"]) == 1
-        assert queue.cancel([f"{cluster.job}-0"]) == 0, "it has ended"
+        assert queue.cancel([f"{cluster.job_id}-0", "no such task"]) == 1
+        assert queue.cancel([f"{cluster.job_id}-0"]) == 0, "it has ended"
     with pytest.raises(TaskFailed, match=r"^cancelled$"):
         future.result(20)
     wait_until(lambda: not is_alive(slot), "its process has ended")
     assert cluster.submit(square, 4).result(20) == "4 * 4 = 16"
     assert worker.process.poll() is None
     with master.queue() as queue:
-        assert [result.state for result in queue.results(cluster.job, 0, 10, 0)] == ["cancelled", "done"]
+        assert [result.state for result in queue.results(cluster.job_id, 0, 10, 0)] == ["cancelled", "done"]
     assert len(gate.begun("task")) == 1

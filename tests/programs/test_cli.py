@@ -1,8 +1,7 @@
-"""The command line, and the README's three lines for a cluster without Docker."""
+"""The command line as a whole, health, and the README's three lines for a cluster without Docker."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -13,88 +12,79 @@ from pathlib import Path
 
 import pytest
 
-from taskyard import Cluster
-from tests.contract.master_process import ROOT, MasterProcess
+from tests.contract.master_process import ROOT, MasterProcess, free_port
 from tests.harness import wait_until
+from tests.programs.command import Command
 from tests.programs.tasks import square
 from tests.programs.worker_process import WorkerProcess, environment_of, run
 
+COMMANDS = (
+    "cancel", "forget", "health", "jobs", "local", "map", "results", "retry", "schedules", "show", "status", "submit", "tasks",
+    "verify", "workers",
+)  # fmt: skip
 
-@pytest.fixture
-def environment(master: MasterProcess, worker: WorkerProcess, cluster: Cluster) -> dict[str, str]:
-    """Of a cluster with one worker that has done something."""
-    assert cluster.submit(square, 3).result(20) == "3 * 3 = 9"
+
+def test_health_tells_address_and_workers(master: MasterProcess, worker: WorkerProcess) -> None:
+    command = Command(master)
     with master.queue() as queue:
         wait_until(queue.workers, "the worker is heard of")
-    return master.environment()
+    assert command.ask("health") == f"{master.url} answers, 1 workers\n"
+    assert command.ask_json("health") == {"url": master.url, "workers": 1}
 
 
-def ask(environment: dict[str, str], *words: str) -> str:
-    ended = run(environment, "taskyard", *words)
-    assert (ended.returncode, ended.stderr) == (0, "")
-    return ended.stdout
+def test_health_says_why_not(master: MasterProcess) -> None:
+    nobody = Command(master, TASKYARD_URL=f"manager://127.0.0.1:{free_port()}").run("health")
+    assert nobody.returncode == 69
+    assert nobody.stderr.startswith("taskyard: no master answers")
+    assert Command(master, TASKYARD_AUTHKEY="another").run("health").returncode == 77
+    assert Command(master, TASKYARD_URL="nonsense").run("health").returncode == 78
 
 
-# taskyard
+def test_help_lists_every_command(own_master: MasterProcess) -> None:
+    told = Command(own_master).ask("--help")
+    assert tuple(re.findall(r"^  (\w+)  +\w", told.split("Commands:")[1], re.MULTILINE)) == COMMANDS
+    assert "--install-completion" in told
 
 
-def test_health_tells_address_and_workers(environment: dict[str, str], master: MasterProcess) -> None:
-    assert ask(environment, "health") == f"{master.url} answers, 1 workers\n"
-    assert json.loads(ask(environment, "health", "--json")) == {"url": master.url, "workers": 1}
-
-
-def test_status_counts_tasks_by_state(environment: dict[str, str], master: MasterProcess) -> None:
-    told = json.loads(ask(environment, "status", "--json"))
-    with master.queue() as queue:
-        assert told == queue.stats()
-    assert told["done"] >= 1
-    rows = dict(re.findall(r"(\w+)\W+?([\d,]+)\W", ask(environment, "status")))
-    assert {state: int(rows[state]) for state in rows} == {
-        state: told[state] for state in ("ready", "leased", "delayed", "done", "failed", "cancelled")
-    }
-
-
-def test_workers_lists_who_is_alive_with_slots_and_tasks(environment: dict[str, str]) -> None:
-    (told,) = json.loads(ask(environment, "workers", "--json"))
-    assert told["slots"] == 1
-    assert "square" in told["tasks"]
-    assert told["silent"] < 30
-    table = ask(environment | {"COLUMNS": "300"}, "workers")
-    assert told["session"][:8] in table
-    assert told["host"] in table
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_each_command_has_an_example(name: str, own_master: MasterProcess) -> None:
+    told = " ".join(Command(own_master).ask(name, "--help").split())
+    assert re.search(rf"Examples?: .*taskyard {name}", told)
 
 
 @pytest.mark.parametrize(
-    ("words", "example"),
-    [
-        ("taskyard health --help", "Example: taskyard health && echo fine"),
-        ("taskyard status --help", "Example: taskyard status --json | jq .ready"),
-        ("taskyard workers --help", "Example: taskyard workers"),
-        ("master --help", "MASTER_HOST=0.0.0.0 python -m master"),
-        ("worker --help", "WORKER_SLOTS=auto WORKER_APP=mine.tasks python -m worker"),
-    ],
+    ("program", "example"),
+    [("master", "MASTER_HOST=0.0.0.0 python -m master"), ("worker", "WORKER_SLOTS=auto WORKER_APP=mine.tasks python -m worker")],
 )
-def test_help_has_an_example(words: str, example: str, own_master: MasterProcess) -> None:
-    ended = run(own_master.environment(), *words.split())
+def test_help_of_the_programs_has_an_example(program: str, example: str, own_master: MasterProcess) -> None:
+    ended = run(own_master.environment(), program, "--help")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert example in ended.stdout
 
 
-def test_help_lists_every_command(own_master: MasterProcess) -> None:
-    told = run(own_master.environment(), "taskyard", "--help").stdout
-    assert [command for command in ("health", "status", "workers") if re.search(rf"^\W*{command}\s", told, re.MULTILINE)] == [
-        "health",
-        "status",
-        "workers",
-    ]
-
-
-@pytest.mark.parametrize("words", ["taskyard nonsense", "master nonsense", "worker nonsense", "taskyard health --nonsense"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "taskyard nonsense",
+        "master nonsense",
+        "worker nonsense",
+        "taskyard health --nonsense",
+        "taskyard tasks --state nonsense",
+        "taskyard submit square --kwargs nonsense",
+        "taskyard map square nonsense",
+        "taskyard cancel nonsense --job too",
+    ],
+)
 def test_a_wrong_command_is_exit_2_with_usage(words: str, own_master: MasterProcess) -> None:
     ended = run(own_master.environment(), *words.split())
     assert ended.returncode == 2
     assert "usage" in ended.stderr.lower()
-    assert "nonsense" in ended.stderr
+    assert "nonsense" in ended.stderr or "--job" in ended.stderr
+
+
+def test_the_shell_completes_commands(own_master: MasterProcess) -> None:
+    command = Command(own_master, _TASKYARD_COMPLETE="complete_bash", COMP_WORDS="taskyard re", COMP_CWORD="1")
+    assert command.run().stdout.split() == ["results", "retry"]
 
 
 @pytest.mark.parametrize("program", ["master", "worker"])

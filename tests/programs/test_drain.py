@@ -21,7 +21,7 @@ STOPPED_BY = 8.0
 
 def attempts_of(master: MasterProcess, cluster: Cluster) -> list[int]:
     with master.queue() as queue:
-        return [result.attempts for result in queue.results(cluster.job, 0, 10_000, 0)]
+        return [result.attempts for result in queue.results(cluster.job_id, 0, 10_000, 0)]
 
 
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])

@@ -24,13 +24,13 @@ MASTER = {"master_lease": LEASE}
 def results_of(master: MasterProcess, cluster: Cluster) -> Counter[str]:
     """How many results each task of the client has in the queue."""
     with master.queue() as queue:
-        return Counter(result.id for result in queue.results(cluster.job, 0, 10_000, 0))
+        return Counter(result.id for result in queue.results(cluster.job_id, 0, 10_000, 0))
 
 
 def attempts_of(master: MasterProcess, cluster: Cluster) -> int:
     """The most attempts that any of the client's tasks took."""
     with master.queue() as queue:
-        return max(result.attempts for result in queue.results(cluster.job, 0, 10_000, 0))
+        return max(result.attempts for result in queue.results(cluster.job_id, 0, 10_000, 0))
 
 
 # The master
@@ -74,7 +74,7 @@ def test_a_master_killed_in_the_middle_of_a_job_gives_every_result_exactly_once(
         own_master.start()
     assert len(list(coming)) == 180
     assert {n: future.result() for future, n in futures.items()} == {n: n * n for n in range(300)}
-    assert results_of(own_master, cluster) == {f"{cluster.job}-{n}": 1 for n in range(300)}
+    assert results_of(own_master, cluster) == {f"{cluster.job_id}-{n}": 1 for n in range(300)}
     assert attempts_of(own_master, cluster) == 1
     assert [worker.process.poll() for worker in workers] == [None, None]
 
@@ -123,7 +123,7 @@ def test_what_a_killed_worker_ran_is_run_by_another_at_once(
     wait_until(lambda: not is_alive(slot), "the slot dies with its worker")
     gate.open()
     assert future.result(20) == workers.popitem()[0]
-    assert results_of(own_master, cluster) == {f"{cluster.job}-{n}": 1 for n in range(21)}
+    assert results_of(own_master, cluster) == {f"{cluster.job_id}-{n}": 1 for n in range(21)}
     assert attempts_of(own_master, cluster) == 1
 
 
@@ -151,7 +151,7 @@ def test_a_frozen_workers_task_goes_to_another_after_the_lease_and_still_has_one
     assert cluster.submit(square, 5).result(20) == "5 * 5 = 25", "the thawed worker works on"
     frozen.send(SIGTERM)
     assert frozen.wait() == 0, "it has settled all that it had to say"
-    assert results_of(master, cluster) == {f"{cluster.job}-0": 1, f"{cluster.job}-1": 1}
+    assert results_of(master, cluster) == {f"{cluster.job_id}-0": 1, f"{cluster.job_id}-1": 1}
     assert "Traceback" not in frozen.log() + other.log()
 
 

@@ -53,7 +53,7 @@ def test_what_a_task_prints_is_a_line_of_the_log_that_carries_its_id(log: Path, 
     text = f"printed by {uuid.uuid4().hex}"
     cluster.submit("say", text).result(20)
     (line,) = wait_until(partial(said, log, text), "what it printed", 5)
-    assert json.loads(line)["task"] == f"{cluster.job}-0"
+    assert json.loads(line)["task"] == f"{cluster.job_id}-0"
 
 
 def test_the_command_line_without_a_command_shows_its_help(own_master: MasterProcess) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from taskyard.model import PROTOCOL
 from tests.contract.master_process import MasterProcess
 from tests.programs.worker_process import environment_of, run
 
@@ -60,8 +61,8 @@ def serve(own_master: MasterProcess) -> Iterator[Callable[[str], None]]:
 @pytest.mark.parametrize(
     ("code", "what"),
     [
-        (OF_ANOTHER_RELEASE, "speaks protocol 99, this program 1; run the same release on both sides"),
-        (OF_THE_TUTORIAL, "does not speak Taskyard's protocol 1"),
+        (OF_ANOTHER_RELEASE, f"speaks protocol 99, this program {PROTOCOL}; run the same release on both sides"),
+        (OF_THE_TUTORIAL, f"does not speak Taskyard's protocol {PROTOCOL}"),
     ],
     ids=["a master of another release", "the tutorial's own master"],
 )

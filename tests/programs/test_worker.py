@@ -5,34 +5,26 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from signal import SIGKILL, SIGSEGV
 from typing import Any
 
 import pytest
 
-from taskyard import Cluster, codec
+from taskyard import Cluster, calls, codec
 from taskyard.errors import PayloadTooLarge, RemoteTraceback, TaskFailed
-from taskyard.model import Result
 from tests.contract.master_process import AUTHKEY, MasterProcess
-from tests.harness import task, wait_until
+from tests.harness import wait_until
 from tests.programs import tasks
+from tests.programs.asking import ask
 from tests.programs.conftest import StartWorker
 from tests.programs.tasks import Gate, held, square
-from tests.programs.worker_process import WorkerProcess, is_alive
+from tests.programs.worker_process import WorkerProcess, is_alive, run
 
 LEASE = 4.0
 MASTER = {"master_lease": LEASE, "master_payload_limit": 1_000_000}
 WORKER = {"taskyard_log": "json"}
 pytestmark = pytest.mark.usefixtures("worker")
-
-
-def ask(master: MasterProcess, name: str, payload: bytes) -> Result:
-    """As a program without the client does it: one task, its result."""
-    job = uuid.uuid4().hex
-    with master.queue() as queue:
-        queue.submit([task(job, job=job, name=name, payload=payload)])
-        (result,) = queue.results(job, 0, 10, 20)
-    return result
 
 
 # Values
@@ -122,8 +114,8 @@ def test_a_task_that_takes_its_process_along_fails_after_three_attempts_with_the
     error = poison.exception(30)
     assert [future.result(20) for future in before + after] == [square(n) for n in [*range(10), *range(10)]]
     with master.queue() as queue:
-        ended = {result.id: (result.state, result.attempts, result.cause) for result in queue.results(cluster.job, 0, 100, 0)}
-    assert ended.pop(f"{cluster.job}-10") == ("failed", 3, cause)
+        ended = {result.id: (result.state, result.attempts, result.cause) for result in queue.results(cluster.job_id, 0, 100, 0)}
+    assert ended.pop(f"{cluster.job_id}-10") == ("failed", 3, cause)
     assert set(ended.values()) == {("done", 1, "")}
     assert worker.process.poll() is None
     assert isinstance(error, TaskFailed), "whoever asks for the result must not end as the task did"
@@ -140,7 +132,7 @@ def test_a_running_task_that_is_cancelled_is_stopped(cluster: Cluster, gate: Gat
 
 
 def test_a_task_that_no_worker_knows_fails_after_the_lease_time_and_names_those_that_are_known(cluster: Cluster) -> None:
-    with pytest.raises(TaskFailed, match=r"^unknown task: no worker knows 'no_such_task'; they know .*\bheld, .*\bsquare$"):
+    with pytest.raises(TaskFailed, match=r"^unknown task: no worker knows 'no_such_task'; they know .*\bheld, .*\bsquare, "):
         cluster.submit("no_such_task").result(LEASE + 20)
 
 
@@ -160,13 +152,30 @@ def test_two_slots_run_two_tasks_at_once(own_master: MasterProcess, start_worker
         assert {future.result(20) for future in both} == {one[0]}
 
 
+def test_a_worker_tells_the_queue_of_its_python_and_its_periodic_tasks(master: MasterProcess) -> None:
+    with master.queue() as queue:
+        (told,) = wait_until(queue.workers, "it has told of itself")
+        (schedule,) = wait_until(queue.schedules, "its schedules are known")
+    assert told.python == calls.PYTHON
+    assert calls.FUNCTIONS + calls.PYTHON in told.tasks
+    assert (schedule.name, schedule.spec, schedule.timezone, schedule.missed) == ("new_year", "0 0 1 1 *", "UTC", "skip")
+
+
+def test_an_app_with_a_periodic_task_that_needs_arguments_is_refused(own_master: MasterProcess, tmp_path: Path) -> None:
+    (tmp_path / "daily.py").write_text("from taskyard import task\n@task(cron='0 8 * * *')\ndef report(day): ...\n")
+    environment = own_master.environment() | {"WORKER_HEALTH_FILE": str(tmp_path / "health"), "WORKER_APP": "daily"}
+    ended = run(environment, "worker", cwd=tmp_path)
+    assert ended.returncode == 78
+    assert "task 'report' is periodic, so it is called without arguments" in ended.stderr.splitlines()[-1]
+
+
 def test_what_a_task_logs_carries_its_id(worker: WorkerProcess, cluster: Cluster) -> None:
     text = f"said by {uuid.uuid4().hex}"
     cluster.submit(tasks.log_a_line, text).result(20)
     worker.wait_for(text)
     (line,) = (line for line in worker.log().splitlines() if text in line)
     told: dict[str, Any] = json.loads(line)
-    assert (told["event"], told["level"], told["task"]) == (text, "warning", f"{cluster.job}-0")
+    assert (told["event"], told["level"], told["task"]) == (text, "warning", f"{cluster.job_id}-0")
     assert (told["name"], told["attempt"]) == ("log_a_line", 1)
 
 
@@ -177,7 +186,7 @@ def test_a_failed_attempt_is_one_line_of_the_log_with_task_and_cause(worker: Wor
     told: dict[str, Any] = json.loads(line)
     assert (told["event"], told["task"], told["cause"]) == (
         "attempt failed",
-        f"{cluster.job}-0",
+        f"{cluster.job_id}-0",
         "exception: LookupError: no road to Oz",
     )
 

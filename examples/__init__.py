@@ -1,1 +1,1 @@
-"""Examples: each a compose file to lay over compose.yaml, with its own tasks and job."""
+"""Examples. ``mail`` lays over compose.yaml; the others are scripts of cells that run anywhere, see each one's README."""

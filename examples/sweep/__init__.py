@@ -1,0 +1,1 @@
+"""A parameter sweep with scikit-learn."""

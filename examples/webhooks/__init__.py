@@ -1,0 +1,1 @@
+"""Web hooks for many receivers."""

@@ -43,6 +43,18 @@ status: ## Count tasks by state, list the workers
 	@docker compose run --rm --quiet-pull cli status
 	@docker compose run --rm --quiet-pull cli workers
 
+.PHONY: verify
+verify: ## Check that each submitted task has exactly one end
+	@docker compose run --rm --quiet-pull cli verify
+
+.PHONY: cli
+cli: ## Any command of the command line: make cli C="tasks --state failed"
+	@docker compose run --rm --quiet-pull cli $(C)
+
+.PHONY: local
+local: $(VENV)/.installed ## Run app/job.py without Docker: a master and WORKERS=5 as plain processes
+	$(RUN)/python -m taskyard local --workers $(WORKERS) app/job.py
+
 .PHONY: mail
 mail: host ## The example: send 50 mails through the cluster to a real SMTP server that refuses at first
 	examples/mail/run.sh

@@ -51,6 +51,12 @@ verify: ## Check that each submitted task has exactly one end
 cli: ## Any command of the command line: make cli C="tasks --state failed"
 	@docker compose run --rm --quiet-pull cli $(C)
 
+.PHONY: connect
+connect: ## Print what programs on this host need to join the queue, once it is published (see README)
+	@address=$$(docker compose port master 5000 2>/dev/null) && [ -n "$${address%:0}" ] && [ "$$address" != ":0" ] \
+	|| { echo "the queue is not published: put COMPOSE_FILE=compose.yaml:compose.publish.yaml into .env, then make up" >&2; exit 1; }; \
+	echo "export TASKYARD_URL=manager://$$address TASKYARD_AUTHKEY=$$(docker compose exec -T master cat /run/taskyard/authkey)"
+
 .PHONY: local
 local: $(VENV)/.installed ## Run app/job.py without Docker: a master and WORKERS=5 as plain processes
 	$(RUN)/python -m taskyard local --workers $(WORKERS) app/job.py
@@ -70,6 +76,7 @@ lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	$(RUN)/mypy
 	$(RUN)/shellcheck $$(git ls-files '*.sh' .ci/run)
 	docker compose config --quiet
+	docker compose -f compose.yaml -f compose.publish.yaml config --quiet
 	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
 
 .PHONY: format

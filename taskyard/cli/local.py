@@ -40,7 +40,9 @@ def local(
     app_module: Annotated[
         str | None, typer.Option("--app", help="The module with @task functions; else WORKER_APP, app.tasks.")
     ] = None,
-    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+    log_level: Annotated[
+        str | None, typer.Option(help="debug, info, warning or error; else info, and warning beside a script.")
+    ] = None,
 ) -> None:
     """Start a master and workers on this host, without Docker, and run SCRIPT on them; its exit code is this one's.
 
@@ -49,6 +51,7 @@ def local(
     """
     from taskyard.processes import LocalProcesses  # here: it starts where the other commands need nothing of it
 
+    log_level = log_level or ("warning" if script else "info")
     if log_level not in ("debug", "info", "warning", "error"):
         raise typer.BadParameter(f"{log_level!r}: expected debug, info, warning or error", param_hint="--log-level")
     signal.signal(signal.SIGTERM, _end)

@@ -18,9 +18,9 @@ from worker.supervisor import LAST_WORDS_SECONDS
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-COMPOSE_FILE = (ROOT / "compose.yaml").read_text()
+COMPOSE_FILE = (ROOT / "compose.yaml").read_text() + (ROOT / "compose.publish.yaml").read_text()
 COMPOSE = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE))
-"""Variables of compose.yaml with their defaults."""
+"""Variables of the compose files with their defaults."""
 EXAMPLE = dict(re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
 """Variables of .env.example with their defaults."""
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]

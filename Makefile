@@ -53,9 +53,7 @@ cli: ## Any command of the command line: make cli C="tasks --state failed"
 
 .PHONY: connect
 connect: ## Print what programs on this host need to join the queue, once it is published (see README)
-	@address=$$(docker compose port master 5000 2>/dev/null) && [ -n "$${address%:0}" ] && [ "$$address" != ":0" ] \
-	|| { echo "the queue is not published: put COMPOSE_FILE=compose.yaml:compose.publish.yaml into .env, then make up" >&2; exit 1; }; \
-	echo "export TASKYARD_URL=manager://$$address TASKYARD_AUTHKEY=$$(docker compose exec -T master cat /run/taskyard/authkey)"
+	@deploy/connect.sh
 
 .PHONY: local
 local: $(VENV)/.installed ## Run app/job.py without Docker: a master and WORKERS=5 as plain processes

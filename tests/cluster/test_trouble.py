@@ -93,7 +93,7 @@ def test_a_worker_with_a_wrong_key_ends_with_a_code_of_its_own_and_one_line(clus
 
 @pytest.mark.parametrize("address", ["nowhere:5000", "master:5999", "192.0.2.1:5000"])
 def test_a_worker_with_a_wrong_address_says_so_in_one_line_and_waits(project: Callable[..., Project], address: str) -> None:
-    lost = project("lost", TASKYARD_URL=f"manager://{address}", TASKYARD_AUTHKEY="key")
+    lost = project("lost", CLUSTER_URL=f"manager://{address}", TASKYARD_AUTHKEY="key")
     lost.compose("up", "--detach", "master", "worker")
     told = wait_until(lambda: lines_about(lost.log("worker"), "no master answers"), "it says so", 30)
     assert re.search(rf"no master answers at manager://{address} \(.+\); trying again until it does", told[0])

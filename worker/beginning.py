@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import io
+import logging
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-from taskyard.log import get_logger, set_up_logging
+import structlog
+
+from taskyard.log import set_up_logging
 from taskyard.settings import Settings, load_settings
 
 PR_SET_PDEATHSIG = 1
@@ -32,7 +35,9 @@ class Printed(io.RawIOBase):
     """Standard output of tasks, under its buffer: each line becomes a line of the log, with the task's id."""
 
     def __init__(self) -> None:
-        self._logger = get_logger("task")
+        # What a task prints is wanted, whatever level the log begins at.
+        logging.getLogger("taskyard.printed").setLevel(logging.INFO)
+        self._logger = structlog.get_logger("taskyard.printed", program="task")
         self._line = b""
 
     def writable(self) -> bool:

@@ -105,6 +105,13 @@ def test_functions_and_tasks_run_and_leaving_the_with_block_ends_all_processes(
     assert programs(mark) == []
 
 
+def test_what_a_task_prints_stands_on_standard_error_and_nothing_else_does_while_all_is_well(start: Script) -> None:
+    script = start("from taskyard import LocalCluster\nwith LocalCluster(1) as c:\n    c.submit(print, 'hello').result()\n")
+    said, told = script.communicate(timeout=30)
+    assert (script.returncode, said) == (0, "")
+    assert [line.split()[2:4] for line in told.splitlines()] == [["]", "hello"]]
+
+
 def test_tasks_run_in_the_folder_of_the_program_that_started_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nothing_is_left: object
 ) -> None:

@@ -87,5 +87,5 @@ def _watch(progress: Progress, running: Callable[[], Sequence[Running]], ended: 
 
 def _running(all_futures: Sequence[futures.Future[Any]]) -> list[Running]:
     """The running tasks among the first futures that are open."""
-    exchanges = {future.exchange for future in all_futures if isinstance(future, TaskFuture)} - {None}
-    return [one for exchange in exchanges if exchange is not None for one in exchange.running()]
+    exchanges = {future.exchange for future in all_futures if isinstance(future, TaskFuture)}
+    return [one for exchange in exchanges for one in exchange.running()]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import Executor, Future
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
 from taskyard import calls, functions
 from taskyard.codec import encode
-from taskyard.errors import SettingsError
+from taskyard.errors import SettingsError, TaskyardError
 from taskyard.exchange import GOODBYE_SECONDS, Exchange, TaskFuture
 from taskyard.jobs import Job
 from taskyard.mapping import WINDOW, Mapping
@@ -115,7 +115,8 @@ class Calls(Executor):
             return self._submit(options, payload, len(payloads))
 
         alone = options.retries != BY_CAUSE or bool(options.time_limit)
-        return Mapping(encoded, submit, 1 if alone else chunksize or 0, buffersize or WINDOW, deadline)
+        at_once = buffersize is None and all(isinstance(one, Sized) for one in iterables)
+        return Mapping(encoded, submit, 1 if alone else chunksize or 0, buffersize or WINDOW, deadline, at_once)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `Cluster.shutdown`."""
@@ -130,8 +131,10 @@ class Calls(Executor):
             return self._with_options(known), False
         if not callable(fn):
             raise TypeError(f"{fn!r} can't be called, and is no name of a task")
-        options = (known or Options()).changed(name=functions.FUNCTION)
-        return self._with_options(options), True
+        options = self._with_options((known or Options()).changed(name=functions.FUNCTION))
+        if options.key:
+            raise SettingsError("a key belongs to a task's name: put the function into app/tasks.py, with @task above it")
+        return options, True
 
     def _with_options(self, options: Options) -> Options:
         if not self._options:
@@ -189,6 +192,8 @@ class Cluster(Calls):
 
     def job(self, job_id: str) -> Job:
         """A job by its id, also one of a client that is gone."""
+        if job_id == self.job_id and not self._exchange.is_forked:
+            self._exchange.flush()
         return Job(self.queue, job_id)
 
     def workers(self) -> list[WorkerInfo]:
@@ -198,44 +203,47 @@ class Cluster(Calls):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. ``wait``: return when all futures have ended; ``cancel_futures``: cancel those that have not."""
         self._exchange.stop(cancel_futures)
-        if wait and self._exchange.pid == os.getpid():
+        if wait and not self._exchange.is_forked:
             self._exchange.wait()
             self.queue.close()
 
     def detach(self) -> str:
         """Take no more calls, return once all is durable in the queue, and let it go: returns the job's id.
 
-        Futures that are open end with `Detached`; `job` has the results.
+        Futures that are open end with `Detached`; `job` has the results. Raises what ended the traffic for good (`WrongKey`).
         """
-        self._exchange.stop()
-        self._exchange.flush()
-        self._exchange.abandon()
-        self.queue.close()
+        if not self._exchange.is_forked:
+            self._leave(None)
         return self.job_id
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
+        interrupted = kind is not None and not issubclass(kind, Exception)
         try:
-            if kind is None or issubclass(kind, Exception):
-                return super().__exit__(kind, error, traceback)
+            return None if interrupted else super().__exit__(kind, error, traceback)
         except KeyboardInterrupt:
-            self._leave()
+            interrupted = True
             raise
-        self._leave()
-        return None
+        finally:
+            # Nobody waits for what may take hours. It stays in the queue, and can be picked up by its job.
+            if interrupted and not self._exchange.is_forked:
+                with suppress(TaskyardError):
+                    self._leave(GOODBYE_SECONDS)
 
-    def _leave(self) -> None:
-        """After Ctrl-C nobody waits for what may take hours. It stays in the queue, and can be picked up by its job."""
+    def _leave(self, seconds: float | None) -> None:
+        """Let go of all calls, once they are sent or so many seconds have passed."""
         self._exchange.stop()
-        self._exchange.flush(GOODBYE_SECONDS)
-        self._exchange.abandon()
-        self.queue.close()
+        try:
+            self._exchange.flush(seconds)
+        finally:
+            self._exchange.abandon()
+            self.queue.close()
 
     # For `Calls`
 
     def _add(self, options: Options, payload: bytes, count: int) -> TaskFuture:
-        if self._exchange.pid != os.getpid():
+        if self._exchange.is_forked:
             self._renew()
         if options.key:
             task_id = "key-" + hashlib.sha256(f"{options.name}\0{options.key}".encode()).hexdigest()[:48]
@@ -253,13 +261,13 @@ class Cluster(Calls):
         return future
 
     def _check_open(self) -> None:
-        if self._exchange.stopped and self._exchange.pid == os.getpid():
+        if self._exchange.stopped and not self._exchange.is_forked:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
     def _renew(self) -> None:
         """In a forked child, whose parent has the threads and the connections: begin anew, under a job of its own."""
         with self._renewing:
-            if self._exchange.pid == os.getpid():
+            if not self._exchange.is_forked:
                 return
             self.job_id = self._prefix = uuid.uuid4().hex
             self.queue = self.queue.another(60.0, "client")

@@ -62,6 +62,10 @@ class NoSuchJob(TaskyardError):
     """The queue knows no job of this id: it was never submitted, forgotten, or its results have outlived their time."""
 
 
+class NoSuchTask(TaskyardError):
+    """The queue does not know this task any more: it was forgotten, has outlived its result, or the queue's data is gone."""
+
+
 class Detached(TaskyardError):
     """The client has left before the result came; the task goes on, its job has the result."""
 

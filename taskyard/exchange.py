@@ -7,7 +7,6 @@ a message whose answer was lost is sent again.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -20,7 +19,8 @@ from typing import Any
 
 from taskyard.calls import FUNCTIONS, MANY, unpack_outcomes
 from taskyard.codec import decode, decode_error
-from taskyard.errors import BadRequest, Detached, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
+from taskyard.ending import at_end
+from taskyard.errors import BadRequest, Detached, NoSuchTask, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
 from taskyard.functions import why_refused
 from taskyard.model import END_STATES, Result, Running, Task
 from taskyard.transport import RemoteQueue
@@ -37,9 +37,12 @@ GOODBYE_SECONDS = 5.0
 """What the end of a program or of an executor waits for a master that does not answer."""
 FULL_PAUSE = 0.5
 """Seconds until a submit that the queue had no room for is tried again."""
-CHECKED_SECONDS = 5.0
-"""For so long the answer holds that some worker takes functions by value."""
+LOOK_TASKS = 500
+"""Calls that are looked at in one question."""
+DOUBT_SECONDS = 30.0
+"""When no result has come for so long, or the master was away, it is looked whether the queue still knows the calls."""
 
+_GONE = "it was forgotten, its result has outlived its time, or the queue has lost its data"
 logger = logging.getLogger("taskyard")
 _all: weakref.WeakSet[Exchange] = weakref.WeakSet()
 _interpreter_ends = False
@@ -51,7 +54,10 @@ class TaskFuture(Future[Any]):
     def __init__(self, task_id: str, exchange: Exchange) -> None:
         super().__init__()
         self.task_id = task_id
-        self._exchange = weakref.ref(exchange)
+        self.exchange = exchange
+        """Where it was made."""
+        self.sent = False
+        """Whether the queue has it."""
 
     def running(self) -> bool:
         """Whether a worker has it now; the queue is asked."""
@@ -59,14 +65,9 @@ class TaskFuture(Future[Any]):
 
     def progress(self) -> Running | None:
         """What the running task told of its progress (see `taskyard.progress`); None when it does not run."""
-        if self.done() or self.exchange is None:
+        if self.done():
             return None
         return next((one for one in self.exchange.running(self.task_id) if one.id == self.task_id), None)
-
-    @property
-    def exchange(self) -> Exchange | None:
-        """Where it was made, while that is in use."""
-        return self._exchange()
 
 
 class Exchange:
@@ -87,7 +88,11 @@ class Exchange:
         self._keyed: weakref.WeakValueDictionary[str, TaskFuture] = weakref.WeakValueDictionary()
         self._known: set[str] = set()
         """Keyed calls that somebody has submitted before: their results may belong to another job."""
-        self._checked = 0.0
+        self._doubtful: deque[str] = deque()
+        """Calls that are to be looked at one by one."""
+        self._ending = 0
+        """Futures that get their end just now."""
+        self._functions_are_taken = False
         self._stopping = False
         self._failure: TaskyardError | None = None
         self._threads = [
@@ -104,8 +109,8 @@ class Exchange:
         """Submit a task; returns its future, or the one that it has already. Raises RuntimeError after `stop`."""
         with self._lock:
             if self._failure is not None:
-                raise self._failure
-            if _interpreter_ends or _in_exit_handler():
+                raise type(self._failure)(*self._failure.args)
+            if _interpreter_ends:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if self._stopping:
                 raise RuntimeError("cannot schedule new futures after shutdown")
@@ -124,6 +129,11 @@ class Exchange:
         return future
 
     @property
+    def is_forked(self) -> bool:
+        """Whether this is a forked child's copy, whose threads and connections are the parent's."""
+        return self.pid != os.getpid()
+
+    @property
     def stopped(self) -> bool:
         """Whether it takes no more calls."""
         return self._stopping
@@ -140,8 +150,8 @@ class Exchange:
 
     def stop(self, cancel: bool = False) -> None:
         """Take no more calls. ``cancel``: cancel those that do not run yet."""
-        if self.pid != os.getpid():
-            return  # a forked child's copy, whose threads stayed with the parent
+        if self.is_forked:
+            return
         with self._lock:
             self._stopping = True
             open_futures = list(self._futures.values()) if cancel else []
@@ -156,12 +166,17 @@ class Exchange:
         with self._news:
             while self._futures:
                 self._news.wait()
-        self._close()
+        self._close(GOODBYE_SECONDS)
 
     def flush(self, seconds: float | None = None) -> bool:
-        """Wait until all that was submitted is in the queue, so long at most; returns whether it is."""
+        """Wait until all that was submitted is in the queue, so long at most; returns whether it is. Raises what has ended
+        the traffic for good, as `WrongKey`.
+        """
         with self._news:
-            return self._news.wait_for(lambda: not self._unsent or self._failure is not None, seconds)
+            self._news.wait_for(lambda: not self._unsent or self._failure is not None, seconds)
+            if self._failure is not None:
+                raise type(self._failure)(*self._failure.args)
+            return not self._unsent
 
     def abandon(self) -> None:
         """After `stop`: end the open futures here, and leave their tasks in the queue."""
@@ -169,17 +184,17 @@ class Exchange:
             left = list(self._futures)
         for task_id in left:
             self._resolve(task_id, error=Detached(f"the client has left; cluster.job({self.job!r}) has the results"))
-        self._close()
+        self._close(0.0)
 
     def wait_at_exit(self, heard: float) -> None:
         """As the standard library's executors do: a program ends when its calls have. But when no master was ``heard`` of
         since (monotonic s), it ends without.
         """
-        if self.pid != os.getpid():
+        if self.is_forked:
             return
         self.stop()
         with self._news:
-            while self._futures and time.monotonic() - heard < GOODBYE_SECONDS:
+            while (self._futures or self._ending) and time.monotonic() - heard < GOODBYE_SECONDS:
                 self._news.wait(0.2)
                 if self._sending.connected and self._reading.connected:
                     heard = time.monotonic()
@@ -187,9 +202,9 @@ class Exchange:
         if left:
             logger.warning("no master answers: %d calls of job %s have no result yet, %d are not sent", left, self.job, unsent)
 
-    def _close(self) -> None:
+    def _close(self, seconds: float) -> None:
         sender, reader = self._threads
-        sender.join(GOODBYE_SECONDS)  # it tells what was cancelled
+        sender.join(seconds)  # it tells what was cancelled
         for queue in (self._sending, self._reading, self._asking):
             queue.close()
         sender.join()
@@ -250,18 +265,24 @@ class Exchange:
                 return True
             middle = len(batch) // 2
             return self._submit(batch[:middle]) and self._submit(batch[middle:])
-        if new < len(batch) and self._keyed:
-            self._known.update(task.id for task in batch if task.id in self._keyed)
-            self._ask_for_known(self._sending)
+        with self._lock:
+            for task in batch:
+                if task.id in self._futures:
+                    self._futures[task.id].sent = True
+            known = [task.id for task in batch if task.id in self._keyed] if new < len(batch) else []
+            self._known.update(known)
+        if known:
+            self._look_at(known, self._sending)
         return True
 
     def _without_refused(self, batch: list[Task]) -> list[Task]:
         """Without functions by value that no worker takes: these fail now rather than when nobody has come for a while."""
-        if not any(task.name.startswith(FUNCTIONS) for task in batch) or time.monotonic() - self._checked < CHECKED_SECONDS:
+        if self._functions_are_taken or not any(task.name.startswith(FUNCTIONS) for task in batch):
             return batch
-        refused = why_refused(self._sending.workers())
+        workers = self._sending.workers()
+        refused = why_refused(workers)
         if not refused:
-            self._checked = time.monotonic()
+            self._functions_are_taken = bool(workers)  # if these workers go, others will come
             return batch
         for task in batch:
             if task.name.startswith(FUNCTIONS):
@@ -271,7 +292,7 @@ class Exchange:
     # The reader
 
     def _read(self) -> None:
-        cursor = 0
+        cursor, heard, generation = 0, time.monotonic(), 0
         while True:
             with self._news:
                 while not (self._futures or self._stopping):
@@ -280,24 +301,42 @@ class Exchange:
                     self._news.notify_all()
                     return
             try:
-                page = self._reading.results(self.job, cursor, RESULTS_PAGE, KEYED_POLL_SECONDS if self._known else POLL_SECONDS)
+                wait = KEYED_POLL_SECONDS if self._doubtful or self._known else POLL_SECONDS
+                page = self._reading.results(self.job, cursor, RESULTS_PAGE, wait)
             except StoreFull:
                 continue
             for result in page:
                 cursor = result.cursor
                 self._take(result)
-            if self._known:
-                self._ask_for_known(self._reading)
+            if page:
+                heard = time.monotonic()
+            elif generation != self._reading.generation or time.monotonic() - heard > DOUBT_SECONDS:
+                heard, generation = time.monotonic(), self._reading.generation
+                with self._lock:
+                    self._doubtful.extend(future.task_id for future in self._futures.values() if future.sent)
+            self._look()
 
-    def _ask_for_known(self, queue: RemoteQueue) -> None:
-        """Look whether calls have ended whose keys were known before."""
+    def _look(self) -> None:
+        """Look at some of the calls of which it is not certain that their results will come by themselves."""
         with self._lock:
-            self._known &= self._futures.keys()
-            known = list(self._known)
-        for task in queue.show(known):
-            if task.state in END_STATES:
-                self._known.discard(task.id)
-                self._take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]
+            if not self._doubtful:
+                self._known &= self._futures.keys()
+                self._doubtful.extend(self._known)
+            ids = [self._doubtful.popleft() for _ in range(min(LOOK_TASKS, len(self._doubtful)))]
+        self._look_at(ids, self._reading)
+
+    def _look_at(self, ids: list[str], queue: RemoteQueue) -> None:
+        """Take the ends of those that have one. What the queue does not know fails: it will have no result any more."""
+        while ids := [task_id for task_id in ids if task_id in self._futures]:
+            found = queue.show(ids)
+            for task in found:
+                if task.state in END_STATES:
+                    self._take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]
+            told = {task.id for task in found}
+            ids = [task_id for task_id in ids if task_id not in told]  # for one answer they may be too many
+            if not found:
+                for task_id in ids:
+                    self._resolve(task_id, error=NoSuchTask(f"the queue does not know task {task_id} any more: {_GONE}"))
 
     def _take(self, result: Result) -> None:
         self._resolve(result.id, *end_of(result))
@@ -305,25 +344,31 @@ class Exchange:
     def _resolve(self, task_id: str, value: Any = None, error: BaseException | None = None) -> None:
         with self._lock:
             future = self._futures.pop(task_id, None)
+            if future is None:
+                return
+            self._ending += 1
             if not self._futures:
                 self._news.notify_all()
-        if future is None or not future.set_running_or_notify_cancel():
-            return
-        if error is not None:
+        if not future.set_running_or_notify_cancel():
+            pass
+        elif error is not None:
             future.set_exception(error)
         else:
             future.set_result(value)
+        with self._lock:
+            self._ending -= 1
 
     def _note_end(self, future: Future[Any]) -> None:
         if not future.cancelled():
             return
         task_id = future.task_id  # type: ignore[attr-defined]
         with self._lock:
-            known = self._futures.pop(task_id, None)
+            if self._futures.get(task_id) is not future:
+                return  # its end has come just now, or its key is another call's already
+            del self._futures[task_id]
             self._cancelled.append(task_id)
             self._news.notify_all()
-        if known is not None:
-            known.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
+        future.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
 
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread's loop; if it fails for good, so does every future."""
@@ -350,12 +395,6 @@ def end_of(result: Result) -> tuple[Any, BaseException | None]:
         return None, problem
 
 
-def _in_exit_handler() -> bool:
-    """Whether the main thread has ended, and is at the handlers of `atexit`. Other threads may make calls until then."""
-    main = threading.main_thread()
-    return threading.current_thread() is main and not main.is_alive()
-
-
 def _at_exit() -> None:
     global _interpreter_ends
     _interpreter_ends = True
@@ -367,4 +406,4 @@ def _at_exit() -> None:
         pass  # whoever presses it wants the prompt
 
 
-atexit.register(_at_exit)
+at_end(_at_exit)

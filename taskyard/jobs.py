@@ -20,7 +20,7 @@ POLL_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """The end of one call."""
+    """The end of one call; of several, where they shared a task and it failed as a whole."""
 
     cursor: int
     """From here `Job.results` goes on behind this one. Calls that shared a task come again together."""
@@ -60,9 +60,14 @@ class Job:
         ``wait``: until no task of the job is open; else those that there are. ``timeout``: seconds that one result may be
         waited for, then TimeoutError. Raises `NoSuchJob`.
         """
-        heard = monotonic()
+        heard, start = monotonic(), after
         while True:
-            may_come = self.info().open > 0 and wait
+            try:
+                may_come = self.info().open > 0 and wait
+            except NoSuchJob:
+                if after > start:
+                    return  # it was forgotten meanwhile
+                raise
             left = POLL_SECONDS if timeout is None else min(POLL_SECONDS, max(0.0, heard + timeout - monotonic()))
             page = self._queue.results(self.id, after, PAGE, left if may_come else 0.0)
             for result in page:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from concurrent.futures import TimeoutError as FuturesTimeout
+from math import inf
 from typing import Any
 
 from taskyard.calls import OneOutcome
@@ -40,11 +41,18 @@ class Mapping(Iterator[Any]):
 
     ``calls``: encoded arguments, or the exception with which encoding them has failed. ``submit``: makes one task of many
     calls. ``chunksize``: calls in a task; 0: by how long they take. ``window``: calls under way, at most. ``deadline``:
-    monotonic seconds; TimeoutError for a result that has not come by then.
+    monotonic seconds; TimeoutError for a result that has not come by then. ``at_once``: the calls are there, so the whole
+    window is filled now, however long that takes; else for `AT_ONCE_SECONDS`.
     """
 
     def __init__(
-        self, calls: Iterable[bytes | Exception], submit: Submit, chunksize: int, window: int, deadline: float | None
+        self,
+        calls: Iterable[bytes | Exception],
+        submit: Submit,
+        chunksize: int,
+        window: int,
+        deadline: float | None,
+        at_once: bool,
     ) -> None:
         self._calls = iter(calls)
         self._submit = submit
@@ -59,7 +67,7 @@ class Mapping(Iterator[Any]):
         self._outcomes: deque[OneOutcome | Exception] = deque()
         self._ended = False
         self._unlearned: deque[Future[tuple[float, list[OneOutcome]]]] = deque()
-        until = time.monotonic() + AT_ONCE_SECONDS
+        until = time.monotonic() + AT_ONCE_SECONDS if not at_once else inf
         while not self._ended and self._has_room() and time.monotonic() < until:
             self._take_call()
         self._send()
@@ -141,7 +149,10 @@ class Mapping(Iterator[Any]):
         if not self._chunk:
             return
         chunk, self._chunk, self._chunk_bytes = self._chunk, [], 0
-        future = self._submit(chunk)
+        try:
+            future = self._submit(chunk)
+        except RuntimeError as error:
+            raise RuntimeError(f"{error}: map makes calls as its results are taken, so take them inside the with block") from None
         self._sent.append((future, chunk))
         if self._adaptive:
             self._unlearned.append(future)
@@ -176,7 +187,8 @@ class Mapping(Iterator[Any]):
             future.cancel()
             raise
         except Exception as error:  # of the task as a whole: each of its calls has it
-            if len(chunk) > 1 and PayloadTooLarge.__name__ in str(error):  # together, their results were
+            too_large = isinstance(error, PayloadTooLarge) or PayloadTooLarge.__name__ in str(error)
+            if len(chunk) > 1 and too_large:  # together they were
                 self._sent.extendleft((self._submit([call]), [call]) for call in reversed(chunk))
             else:
                 self._outcomes.extend([error] * len(chunk))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -150,6 +150,3 @@ def _seconds(value: Seconds) -> float:
 
 def _kinds(kinds: Kinds) -> tuple[type[BaseException], ...] | None:
     return (kinds,) if isinstance(kinds, type) else kinds
-
-
-OPTION_NAMES = tuple(field.name for field in fields(Options))

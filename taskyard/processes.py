@@ -6,7 +6,6 @@ on a leash (`taskyard.leash`): if this process is killed, they end too. One that
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
+from taskyard.ending import at_end
 from taskyard.errors import SettingsError, StoreBroken, TaskyardError
 from taskyard.settings import Settings, make_authkey
 from taskyard.transport import RemoteQueue
@@ -245,7 +245,6 @@ class Program:
 _all: set[LocalProcesses] = set()
 
 
-@atexit.register
 def _at_exit() -> None:
     for processes in list(_all):
         processes.before_end()
@@ -258,6 +257,7 @@ def _in_forked_child() -> None:
     _all.clear()
 
 
+at_end(_at_exit)
 os.register_at_fork(after_in_child=_in_forked_child)
 
 

@@ -47,7 +47,8 @@ def options_of(function: Callable[..., Any] | str) -> Options | None:
         known = _functions.get(function)
         return Options(name=function) if known is None else options_of(known)
     options = getattr(function, "__taskyard__", None)
-    return options if isinstance(options, Options) else None
+    # What wraps a task's function has its attributes, and is another function.
+    return options if isinstance(options, Options) and _functions.get(options.name) is function else None
 
 
 def load_tasks(module: str) -> dict[str, Callable[..., Any]]:

@@ -49,7 +49,7 @@ class Workers:
 
 def mapping(workers: Workers, values: Iterable[Any], chunksize: int = 0, window: int = 10_000) -> Mapping:
     encoded = (value if isinstance(value, Exception) else encode(value) for value in values)
-    return Mapping(encoded, workers.submit, chunksize, window, None)
+    return Mapping(encoded, workers.submit, chunksize, window, None, False)
 
 
 def test_results_come_in_the_order_of_the_calls_and_then_it_ends() -> None:
@@ -100,13 +100,15 @@ def test_a_chunksize_that_is_given_is_kept() -> None:
 def test_big_arguments_make_tasks_of_fewer_calls() -> None:
     workers = Workers(seconds=1e-6)
     big = [b"x" * (CHUNK_BYTES // 3)] * 100
-    list(Mapping(map(encode, big), lambda payloads: _echo(workers, payloads), 0, 10_000, None))
+    list(Mapping(map(encode, big), lambda payloads: _echo(workers, payloads), 0, 10_000, None, False))
     assert max(workers.sizes()) == 4 - 1
 
 
 def test_big_results_make_tasks_of_fewer_calls() -> None:
     workers = Workers(seconds=1e-6)
-    results = Mapping(map(encode, range(100)), lambda payloads: _echo(workers, payloads, b"x" * (CHUNK_BYTES // 4)), 0, 100, None)
+    results = Mapping(
+        map(encode, range(100)), lambda payloads: _echo(workers, payloads, b"x" * (CHUNK_BYTES // 4)), 0, 100, None, False
+    )
     assert len(list(results)) == 100
     assert max(workers.sizes()) == 4 - 1
 
@@ -207,7 +209,7 @@ def test_a_task_that_failed_as_a_whole_fails_each_of_its_calls() -> None:
 
 def test_a_result_that_is_not_there_in_time_is_a_timeout() -> None:
     workers = Workers(answer=False)
-    results = Mapping(map(encode, range(3)), workers.submit, 0, 100, deadline=0.0)
+    results = Mapping(map(encode, range(3)), workers.submit, 0, 100, 0.0, False)
     with pytest.raises(TimeoutError):
         next(results)
     assert all(future.cancelled() for _, future in workers.chunks)

@@ -35,7 +35,7 @@ ARGUMENTS = {
     "leave": 1,
     "cancel": 1,
     "find": 4,
-    "show": 1,
+    "show": 2,
     "running": 2,
     "jobs": 3,
     "schedules": 0,

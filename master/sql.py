@@ -137,7 +137,7 @@ FOUND_COLUMNS = "id, job, name, state, -rank, attempts, cause, submitted"
 FIND_ONE = f"SELECT {FOUND_COLUMNS} FROM task WHERE id = ?"
 SHOW = f"""
 SELECT {FOUND_COLUMNS}, coalesce(due, 0), coalesce(begin_by, 0), coalesce(expires - result_ttl, 0), coalesce(expires, 0),
-    retries, backoff, time_limit, coalesce(payload, x''), coalesce(value, x'') FROM task WHERE id = ?
+    retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'') FROM task WHERE id = ?
 """
 
 

@@ -50,12 +50,14 @@ class Views(Moves):
                 found = [row for row in found if self._leases.get(row[0]) is None][after:]
         return _page([self._told(row) for row in found[:limit]], *LONG_OF_FOUND)
 
-    def show(self, ids: Any) -> list[Row]:
+    def show(self, ids: Any, payloads: Any) -> list[Row]:
         """All that is known of these tasks, at most `REPLY_BYTES` of it."""
+        if type(payloads) is not bool:
+            raise BadRequest("payloads must be true or false")
         shown: list[Row] = []
         size = 0
         for task_id in rules.read_names(ids, "ids"):
-            row = self.store.row(sql.SHOW, task_id)
+            row = self.store.row(sql.SHOW, payloads, task_id)
             if row is None:
                 continue
             held = self._leases.get(task_id)

@@ -52,8 +52,8 @@ class Queue(Protocol):
     def find(self, state: str | None, job: str | None, limit: int, after: int) -> list[Found]:
         """Tasks in a state (None: any), of a job (None: any), oldest first, skipping ``after``."""
 
-    def show(self, ids: Sequence[str]) -> list[Details]:
-        """All that is known of these tasks; those that are not known are left out."""
+    def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
+        """All that is known of these tasks, without ``payloads`` but for those; what is not known is left out."""
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """Leased tasks of a job (None: any) with their progress, the longest lease first."""

@@ -143,7 +143,7 @@ class Exchange:
         try:
             job = self.job
             if task_id in self._keyed:  # another client may have submitted it
-                job = next((found.job for found in self._asking.show([task_id])), job)
+                job = next((found.job for found in self._asking.show([task_id], False)), job)
             return self._asking.running(job, RESULTS_PAGE)
         except Unreachable:
             return []
@@ -312,9 +312,16 @@ class Exchange:
                 heard = time.monotonic()
             elif generation != self._reading.generation or time.monotonic() - heard > DOUBT_SECONDS:
                 heard, generation = time.monotonic(), self._reading.generation
-                with self._lock:
-                    self._doubtful.extend(future.task_id for future in self._futures.values() if future.sent)
+                self._count()
             self._look()
+
+    def _count(self) -> None:
+        """All results that there are have come: now the queue should have as many open tasks as this job has open futures."""
+        with self._lock:
+            sent = [future.task_id for future in self._futures.values() if future.sent and future.task_id not in self._known]
+        found = self._reading.jobs(self.job, 1, 0)
+        if len(sent) > sum(info.open for info in found):
+            self._doubtful.extend(sent)
 
     def _look(self) -> None:
         """Look at some of the calls of which it is not certain that their results will come by themselves."""
@@ -328,7 +335,7 @@ class Exchange:
     def _look_at(self, ids: list[str], queue: RemoteQueue) -> None:
         """Take the ends of those that have one. What the queue does not know fails: it will have no result any more."""
         while ids := [task_id for task_id in ids if task_id in self._futures]:
-            found = queue.show(ids)
+            found = queue.show(ids, False)
             for task in found:
                 if task.state in END_STATES:
                     self._take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]

@@ -143,7 +143,7 @@ class Details(NamedTuple):
     backoff: float
     time_limit: float
     payload: bytes
-    """Empty once it is done."""
+    """Empty once it is done, or where it was not asked for."""
     value: bytes
     session: str
     """Leased: the worker that has it."""

@@ -142,9 +142,9 @@ class RemoteQueue:
         """See `taskyard.contract.Queue.find`."""
         return list(map(Found._make, self._call("find", state, job, limit, after)))
 
-    def show(self, ids: Sequence[str]) -> list[Details]:
+    def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
         """See `taskyard.contract.Queue.show`."""
-        return list(map(Details._make, self._call("show", list(ids))))
+        return list(map(Details._make, self._call("show", list(ids), payloads)))
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """See `taskyard.contract.Queue.running`."""

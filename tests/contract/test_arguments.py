@@ -101,12 +101,14 @@ def calls() -> Iterator[tuple[Any, ...]]:
             yield "lease", "s", 1, 0, [text]
         yield "cancel", [text]
         yield "retry", [text]
-        yield "show", [text]
+        yield "show", [text], True
     for names in (7, "a", {"a": 1}, {1}):
         yield "cancel", names
         yield "retry", names
-        yield "show", names
+        yield "show", names, True
         yield "lease", "s", 1, 0, names
+    for switch in (None, 1, "yes"):
+        yield "show", ["a"], switch
     for count in NO_COUNT:
         yield "lease", "s", count, 0, None
         yield "results", "job", count, 10, 0

@@ -44,6 +44,7 @@ def test_show_tells_all_that_is_known_of_a_task(harness: Harness) -> None:
         "a", "job", "work", "ready", 3, 0, "", start, 0.0, begin_by, 0.0, 0.0, 2, 5.0, 7.0, b"1+1", b"", ""
     )  # fmt: skip
     assert harness.queue.show(["a"]) == [ready]
+    assert harness.queue.show(["a"], False) == [ready._replace(payload=b"")]
     (lease,) = harness.queue.lease("s", 1, 0)
     assert harness.queue.show(["a"]) == [ready._replace(state="leased", session="s")]
     harness.advance(10)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from taskyard.errors import TaskyardError
-from taskyard.exchange import TaskFuture
+from taskyard.futures import TaskFuture
 from taskyard.model import Running
 
 T = TypeVar("T")

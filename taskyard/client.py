@@ -16,7 +16,8 @@ from typing import Any, TypeVar
 from taskyard import calls, functions
 from taskyard.codec import encode
 from taskyard.errors import SettingsError, TaskyardError
-from taskyard.exchange import GOODBYE_SECONDS, Exchange, TaskFuture
+from taskyard.exchange import GOODBYE_SECONDS, Exchange
+from taskyard.futures import TaskFuture
 from taskyard.jobs import Job
 from taskyard.mapping import WINDOW, Mapping
 from taskyard.model import BY_CAUSE, WorkerInfo

@@ -14,14 +14,12 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future
-from typing import Any
 
-from taskyard.calls import FUNCTIONS, MANY, unpack_outcomes
-from taskyard.codec import decode, decode_error
+from taskyard.calls import FUNCTIONS
 from taskyard.ending import at_end
 from taskyard.errors import BadRequest, Detached, NoSuchTask, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
 from taskyard.functions import why_refused
+from taskyard.futures import OpenFutures, TaskFuture
 from taskyard.model import END_STATES, Result, Running, Task
 from taskyard.transport import RemoteQueue
 
@@ -48,28 +46,6 @@ _all: weakref.WeakSet[Exchange] = weakref.WeakSet()
 _interpreter_ends = False
 
 
-class TaskFuture(Future[Any]):
-    """A future that knows its task. `cancel` works until the task has ended, also while it runs: its process is stopped."""
-
-    def __init__(self, task_id: str, exchange: Exchange) -> None:
-        super().__init__()
-        self.task_id = task_id
-        self.exchange = exchange
-        """Where it was made."""
-        self.sent = False
-        """Whether the queue has it."""
-
-    def running(self) -> bool:
-        """Whether a worker has it now; the queue is asked."""
-        return self.progress() is not None
-
-    def progress(self) -> Running | None:
-        """What the running task told of its progress (see `taskyard.progress`); None when it does not run."""
-        if self.done():
-            return None
-        return next((one for one in self.exchange.running(self.task_id) if one.id == self.task_id), None)
-
-
 class Exchange:
     """Serves the futures of one job. Its threads end once `stop` was called and no future is open."""
 
@@ -79,19 +55,14 @@ class Exchange:
         self._asking = queue.another(ASK_SECONDS)
         self._sending = queue.another()
         self._reading = queue.another()
-        self._lock = threading.RLock()  # not Lock: the garbage collector may call `stop` at any point
-        self._news = threading.Condition(self._lock)
+        self._futures = OpenFutures()
+        self._news = self._futures.news
         self._outbox: deque[Task] = deque()
         self._unsent = 0
-        self._cancelled: deque[str] = deque()
-        self._futures: dict[str, TaskFuture] = {}
-        self._keyed: weakref.WeakValueDictionary[str, TaskFuture] = weakref.WeakValueDictionary()
         self._known: set[str] = set()
         """Keyed calls that somebody has submitted before: their results may belong to another job."""
         self._doubtful: deque[str] = deque()
         """Calls that are to be looked at one by one."""
-        self._ending = 0
-        """Futures that get their end just now."""
         self._functions_are_taken = False
         self._stopping = False
         self._failure: TaskyardError | None = None
@@ -107,25 +78,21 @@ class Exchange:
 
     def add(self, task: Task, keyed: bool = False) -> TaskFuture:
         """Submit a task; returns its future, or the one that it has already. Raises RuntimeError after `stop`."""
-        with self._lock:
+        with self._news:
             if self._failure is not None:
                 raise type(self._failure)(*self._failure.args)
             if _interpreter_ends:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if self._stopping:
                 raise RuntimeError("cannot schedule new futures after shutdown")
-            known = self._keyed.get(task.id) if keyed else None
-            if known is not None and not known.cancelled():
-                return known
-            future = TaskFuture(task.id, self)
-            if keyed:
-                self._keyed[task.id] = future
-            self._futures[task.id] = future
+            future, is_new = self._futures.make(task.id, self, keyed)
+            if not is_new:
+                return future
             self._outbox.append(task)
             self._unsent += 1
             if len(self._outbox) == 1 or len(self._futures) == 1:
                 self._news.notify_all()
-        future.add_done_callback(self._note_end)
+        future.add_done_callback(self._futures.note_end)
         return future
 
     @property
@@ -142,7 +109,7 @@ class Exchange:
         """Tasks of this job that run, or of the job that has this task; none while there is no master."""
         try:
             job = self.job
-            if task_id in self._keyed:  # another client may have submitted it
+            if self._futures.is_keyed(task_id):  # another client may have submitted it
                 job = next((found.job for found in self._asking.show([task_id], False)), job)
             return self._asking.running(job, RESULTS_PAGE)
         except Unreachable:
@@ -152,7 +119,7 @@ class Exchange:
         """Take no more calls. ``cancel``: cancel those that do not run yet."""
         if self.is_forked:
             return
-        with self._lock:
+        with self._news:
             self._stopping = True
             open_futures = list(self._futures.values()) if cancel else []
             self._news.notify_all()
@@ -180,10 +147,10 @@ class Exchange:
 
     def abandon(self) -> None:
         """After `stop`: end the open futures here, and leave their tasks in the queue."""
-        with self._lock:
+        with self._news:
             left = list(self._futures)
         for task_id in left:
-            self._resolve(task_id, error=Detached(f"the client has left; cluster.job({self.job!r}) has the results"))
+            self._futures.resolve(task_id, error=Detached(f"the client has left; cluster.job({self.job!r}) has the results"))
         self._close(0.0)
 
     def wait_at_exit(self, heard: float) -> None:
@@ -194,7 +161,7 @@ class Exchange:
             return
         self.stop()
         with self._news:
-            while (self._futures or self._ending) and time.monotonic() - heard < GOODBYE_SECONDS:
+            while (self._futures or self._futures.ending) and time.monotonic() - heard < GOODBYE_SECONDS:
                 self._news.wait(0.2)
                 if self._sending.connected and self._reading.connected:
                     heard = time.monotonic()
@@ -216,10 +183,10 @@ class Exchange:
         most = SEND_TASKS
         while True:
             with self._news:
-                while not (self._outbox or self._cancelled or (self._stopping and not self._futures)):
+                while not (self._outbox or self._futures.cancelled or (self._stopping and not self._futures)):
                     self._news.wait()
                 batch = [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
-                cancelled = [self._cancelled.popleft() for _ in range(min(SEND_TASKS, len(self._cancelled)))]
+                cancelled = [self._futures.cancelled.popleft() for _ in range(min(SEND_TASKS, len(self._futures.cancelled)))]
                 if not (batch or cancelled or self._outbox or self._futures) and self._stopping:
                     return
             if self._tell_cancelled(cancelled):
@@ -231,7 +198,7 @@ class Exchange:
             if batch or cancelled:
                 with self._news:  # again, and fewer of them, once there may be room
                     self._outbox.extendleft(reversed(batch))
-                    self._cancelled.extendleft(reversed(cancelled))
+                    self._futures.cancelled.extendleft(reversed(cancelled))
                     self._news.wait(FULL_PAUSE)
                 most = max(1, len(batch) // 2) if batch else most
 
@@ -261,15 +228,15 @@ class Exchange:
             return False
         except (BadRequest, PayloadTooLarge) as error:
             if len(batch) == 1:
-                self._resolve(batch[0].id, error=error)
+                self._futures.resolve(batch[0].id, error=error)
                 return True
             middle = len(batch) // 2
             return self._submit(batch[:middle]) and self._submit(batch[middle:])
-        with self._lock:
+        with self._news:
             for task in batch:
                 if task.id in self._futures:
                     self._futures[task.id].sent = True
-            known = [task.id for task in batch if task.id in self._keyed] if new < len(batch) else []
+            known = [task.id for task in batch if self._futures.is_keyed(task.id)] if new < len(batch) else []
             self._known.update(known)
         if known:
             self._look_at(known, self._sending)
@@ -286,7 +253,7 @@ class Exchange:
             return batch
         for task in batch:
             if task.name.startswith(FUNCTIONS):
-                self._resolve(task.id, error=BadRequest(refused))
+                self._futures.resolve(task.id, error=BadRequest(refused))
         return [task for task in batch if not task.name.startswith(FUNCTIONS)]
 
     # The reader
@@ -307,7 +274,7 @@ class Exchange:
                 continue
             for result in page:
                 cursor = result.cursor
-                self._take(result)
+                self._futures.take(result)
             if page:
                 heard = time.monotonic()
             elif generation != self._reading.generation or time.monotonic() - heard > DOUBT_SECONDS:
@@ -317,7 +284,7 @@ class Exchange:
 
     def _count(self) -> None:
         """All results that there are have come: now the queue should have as many open tasks as this job has open futures."""
-        with self._lock:
+        with self._news:
             sent = [future.task_id for future in self._futures.values() if future.sent and future.task_id not in self._known]
         found = self._reading.jobs(self.job, 1, 0)
         if len(sent) > sum(info.open for info in found):
@@ -325,7 +292,7 @@ class Exchange:
 
     def _look(self) -> None:
         """Look at some of the calls of which it is not certain that their results will come by themselves."""
-        with self._lock:
+        with self._news:
             if not self._doubtful:
                 self._known &= self._futures.keys()
                 self._doubtful.extend(self._known)
@@ -338,44 +305,12 @@ class Exchange:
             found = queue.show(ids, False)
             for task in found:
                 if task.state in END_STATES:
-                    self._take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]
+                    self._futures.take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]
             told = {task.id for task in found}
             ids = [task_id for task_id in ids if task_id not in told]  # for one answer they may be too many
             if not found:
                 for task_id in ids:
-                    self._resolve(task_id, error=NoSuchTask(f"the queue does not know task {task_id} any more: {_GONE}"))
-
-    def _take(self, result: Result) -> None:
-        self._resolve(result.id, *end_of(result))
-
-    def _resolve(self, task_id: str, value: Any = None, error: BaseException | None = None) -> None:
-        with self._lock:
-            future = self._futures.pop(task_id, None)
-            if future is None:
-                return
-            self._ending += 1
-            if not self._futures:
-                self._news.notify_all()
-        if not future.set_running_or_notify_cancel():
-            pass
-        elif error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(value)
-        with self._lock:
-            self._ending -= 1
-
-    def _note_end(self, future: Future[Any]) -> None:
-        if not future.cancelled():
-            return
-        task_id = future.task_id  # type: ignore[attr-defined]
-        with self._lock:
-            if self._futures.get(task_id) is not future:
-                return  # its end has come just now, or its key is another call's already
-            del self._futures[task_id]
-            self._cancelled.append(task_id)
-            self._news.notify_all()
-        future.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
+                    self._futures.resolve(task_id, error=NoSuchTask(f"the queue does not know task {task_id} any more: {_GONE}"))
 
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread's loop; if it fails for good, so does every future."""
@@ -384,22 +319,12 @@ class Exchange:
         except BaseException as error:
             if isinstance(error, Unreachable) and self._stopping and not self._futures:
                 return
-            with self._lock:
+            with self._news:
                 self._failure = error if isinstance(error, TaskyardError) else TaskyardError(f"the client failed: {error!r}")
                 ids = list(self._futures)
                 self._news.notify_all()
             for task_id in ids:
-                self._resolve(task_id, error=self._failure)
-
-
-def end_of(result: Result) -> tuple[Any, BaseException | None]:
-    """What a task returned, or raised. Of many calls in one task: their seconds and their outcomes, still encoded."""
-    if result.state != "done":
-        return None, decode_error(result.value, result.cause)
-    try:
-        return unpack_outcomes(result.value) if result.value[:1] == MANY else decode(result.value), None
-    except Exception as problem:
-        return None, problem
+                self._futures.resolve(task_id, error=self._failure)
 
 
 def _at_exit() -> None:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from rich.console import Console, RenderableType
@@ -72,10 +72,10 @@ def say(text: str) -> None:
     print(f"taskyard: {text}", file=sys.stderr, flush=True)
 
 
-def show(data: Any, as_json: bool, for_people: RenderableType) -> None:
+def show(data: dict[str, Any], as_json: bool, for_people: RenderableType) -> None:
     """Print one answer in the form that was asked for."""
     if as_json:
-        print(to_json(data))
+        print(fields_to_json(data))
     elif isinstance(for_people, str):
         print(for_people)
     else:
@@ -112,8 +112,39 @@ def progress(*, hidden: bool = False) -> Progress:
 
 
 def to_json(value: Any) -> str:
-    """JSON; what it can't hold stands there as Python writes it."""
-    return json.dumps(value, default=repr)
+    """JSON; what it can't hold stands there as Python writes it. So does all of a value that has no form in JSON."""
+    try:
+        return _json.encode(value)
+    except (TypeError, ValueError, RecursionError):  # keys that are no text, NaN, a circle, nested too deeply
+        return _json.encode(in_python(value))
+
+
+def fields_to_json(told: dict[str, Any]) -> str:
+    """What is told of one thing, as a JSON object: each value has the form that it can have."""
+    return "{" + ", ".join(f"{to_json(name)}: {to_json(value)}" for name, value in told.items()) + "}"
+
+
+def in_python(value: Any) -> str:
+    """A value as Python writes it, or why its class can't do so."""
+    try:
+        return repr(value)
+    except Exception as problem:
+        return f"<{type(value).__name__} that can't be shown: {one_line(problem)}>"
+
+
+_json = json.JSONEncoder(default=in_python, allow_nan=False)
+
+
+def read_json(text: str | bytes) -> Any:
+    """The value of a JSON text. Raises ValueError for what is none (NaN is none), or is nested too deeply."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no value of JSON")
 
 
 class Unreadable(str):
@@ -134,7 +165,7 @@ def opened(data: bytes) -> Any:
 def written(data: bytes) -> str:
     """A value in one line: JSON as JSON, what was pickled as Python writes it."""
     value = opened(data)
-    return to_json(value) if data[:1] == JSON else repr(value)
+    return to_json(value) if data[:1] == JSON else in_python(value)
 
 
 def moment(epoch: float) -> str:

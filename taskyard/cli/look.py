@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from taskyard.calls import MANY, unpack, unpack_outcomes
-from taskyard.cli.base import JobOption, Json, Limit, app, connect, moment, opened, show, show_rows
+from taskyard.cli.base import JobOption, Json, Limit, app, connect, in_python, moment, opened, show, show_rows
 from taskyard.codec import decode_error, one_line
 from taskyard.errors import TaskyardError
 from taskyard.model import END_STATES, OPEN_STATES, Details
@@ -67,7 +67,7 @@ def show_task(task_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Js
         if name in ("submitted", "due", "begin_by", "ended", "forgotten"):
             value = moment(value)
         if value not in ("", None):
-            lines.append(f"{name:12} {value if isinstance(value, str) else repr(value)}")
+            lines.append(f"{name:12} {value if isinstance(value, str) else in_python(value)}")
     show(told, as_json, "\n".join(lines))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,8 +9,21 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from taskyard.cli.base import EXIT_INTERRUPTED, PATIENCE, Json, app, connect, opened, progress, say, to_json, written
-from taskyard.cli.stream import Stream
+from taskyard.cli.base import (
+    EXIT_INTERRUPTED,
+    PATIENCE,
+    Json,
+    app,
+    connect,
+    fields_to_json,
+    opened,
+    progress,
+    read_json,
+    say,
+    to_json,
+    written,
+)
+from taskyard.cli.stream import Form, Stream
 from taskyard.client import Calls, Cluster
 from taskyard.codec import decode_error, encode_json, one_line
 from taskyard.errors import Detached
@@ -42,7 +54,8 @@ def submit(
 ) -> None:
     """Submit one call of a task; prints the ids of the task and its job.
 
-    Arguments that begin with a minus go behind `--`.
+    Arguments that begin with a minus go behind `--`. What @task(...) says of retries, time limit and so on is not known here:
+    say it by option.
     """
     named = _json(kwargs, "--kwargs")
     if not isinstance(named, dict):
@@ -63,7 +76,7 @@ def submit(
         told = {"id": task_id, "job": cluster.job_id, "error": one_line(error) if error else None}
         value = None if error else future.result()
         if as_json:
-            print(to_json(told | {"value": value}))
+            print(fields_to_json(told | {"value": value}))
         elif error is None:
             print(to_json(value))
         else:
@@ -77,7 +90,7 @@ def submit(
     if key is not None:  # who used it before may have done so under another job
         with connect() as queue:
             under = queue.show([task_id])[0].job
-    print(to_json({"id": task_id, "job": under}) if as_json else f"task {task_id}\njob {under}")
+    print(fields_to_json({"id": task_id, "job": under}) if as_json else f"task {task_id}\njob {under}")
 
 
 @app.command("map", epilog="Examples: seq 1000 | taskyard map square > squares.jsonl; taskyard map add pairs.jsonl --star")
@@ -97,7 +110,8 @@ def map_lines(
 
     The input may be endless. Empty lines are skipped. A line that fails is `null` in the output, so that lines in and lines
     out belong together; standard error says why, and the exit code is 1 at the end. When nobody reads the output any
-    more, what is left is cancelled. Ctrl-C leaves what was submitted in the queue.
+    more, what is left is cancelled. Ctrl-C leaves what was submitted in the queue. What @task(...) says of retries, time limit
+    and so on is not known here: say it by option.
     """
     try:
         source = file.open("rb") if file is not None else nullcontext(sys.stdin.buffer)
@@ -106,7 +120,8 @@ def map_lines(
     cluster = Cluster(job=job, patience=PATIENCE)
     calls = _options(cluster, {"priority": priority, "retries": retries, "time_limit": time_limit})
     alone = retries is not None or time_limit is not None  # these count for a task
-    stream = Stream(calls, name, chunksize or (1 if alone else 0), "star" if star else "text" if text else "json")
+    form: Form = "star" if star else "text" if text else "json"
+    stream = Stream(calls, name, chunksize or (1 if alone else 0), form, cluster.queue.limits["payload"])
     failed = 0
     try:
         with cluster, source as lines, progress(hidden=sys.stdout.isatty()) as bar:
@@ -120,11 +135,10 @@ def map_lines(
                     told = {"line": one.line, "id": one.task_id, "state": one.state, "value": one.value, "error": one.error}
                     if one.error is not None:
                         told["error"] = one_line(one.error)
-                    print(to_json(told if as_json else one.value), flush=stream.waits)
+                    print(fields_to_json(told) if as_json else to_json(one.value), flush=stream.waits)
                     bar.advance(bar_id)
             except BrokenPipeError:
                 stream.close()
-                cluster.shutdown(cancel_futures=True)
                 raise
     except KeyboardInterrupt:
         _interrupted(cluster.job_id)
@@ -159,7 +173,8 @@ def _print_result(one: JobResult, as_json: bool, at_once: bool) -> None:
     error = None if one.state == "done" else one_line(decode_error(one.value, one.cause))
     if as_json:
         told = {"cursor": one.cursor, "number": one.number, "id": one.task_id, "state": one.state, "attempts": one.attempts}
-        print(to_json(told | {"value": opened(one.value) if error is None else None, "error": error}), flush=at_once)
+        told |= {"value": opened(one.value) if error is None else None, "error": error}
+        print(fields_to_json(told), flush=at_once)
     elif error is None:
         print(f"{one.task_id if one.number is None else one.number}\t{written(one.value)}", flush=at_once)
     else:
@@ -177,17 +192,13 @@ def _interrupted(job: str) -> NoReturn:
 
 def _json_or_text(word: str) -> Any:
     try:
-        return json.loads(word, parse_constant=_no_constant)
+        return read_json(word)
     except ValueError:
         return word
 
 
 def _json(text: str, hint: str) -> Any:
     try:
-        return json.loads(text)
+        return read_json(text)
     except ValueError as error:
         raise typer.BadParameter(f"{text!r} is not JSON: {error}", param_hint=hint) from None
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not JSON")

@@ -142,6 +142,16 @@ def test_what_can_not_be_unpickled_here_is_said_to_be_so(command: Command, maste
     assert why in command.ask_json("results", "foreign")["value"]
 
 
+def test_show_tells_values_that_json_can_not_hold_as_python_writes_them(command: Command, cluster: Cluster) -> None:
+    circle: list[Any] = []
+    circle.append(circle)
+    for value in ({(1, 2): 3}, circle, float("nan")):
+        future = cluster.submit(give_back, value)
+        future.result(20)
+        told = command.ask_json("show", str(future.task_id))  # type: ignore[attr-defined]
+        assert (told["state"], told["value"]) == ("done", repr(value))
+
+
 def test_show_of_an_unknown_task_says_so(command: Command) -> None:
     ended = command.run("show", "unheard of")
     assert (ended.returncode, ended.stdout) == (1, "")

@@ -8,14 +8,18 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from taskyard import Cluster
 from tests.contract.master_process import MasterProcess
 from tests.harness import InThread, wait_until
 from tests.programs.command import Command
 from tests.programs.tasks import Gate
 
+LIMIT = 50_000
+MASTER = {"master_payload_limit": LIMIT}
 WORKER = {"worker_slots": 2}
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -63,6 +67,12 @@ def test_a_key_that_was_used_before_names_the_same_task(command: Command) -> Non
     first = command.ask_json("submit", "square", "3", "--key", "once", "--job", "first")
     assert command.ask_json("submit", "square", "3", "--key", "once", "--job", "second") == first
     assert first["job"] == "first"
+
+
+@pytest.mark.parametrize("name", ["submit", "map"])
+def test_help_says_that_options_of_the_function_do_not_count(command: Command, name: str) -> None:
+    told = " ".join(command.ask(name, "--help").split())
+    assert "What @task(...) says of retries, time limit and so on is not known here: say it by option." in told
 
 
 def test_ctrl_c_while_submit_waits_leaves_the_task_in_the_queue(command: Command, gate: Gate) -> None:
@@ -129,6 +139,62 @@ def test_a_line_that_fails_is_null_and_is_told_with_its_number(command: Command)
         "taskyard: line 2: BadRequest: the line is not JSON: Expecting value: line 1 column 1 (char 0)",
         "taskyard: line 4: LookupError: no road to Paris",
     ]
+
+
+@pytest.mark.parametrize("line", ["[" * 20_000, "[" * 5000 + "]" * 5000])
+def test_a_line_that_is_nested_too_deeply_fails_alone(command: Command, line: str) -> None:
+    ended = command.run("map", "give_back", lines=f"1\n{line}\n2\n")
+    assert (ended.returncode, ended.stdout) == (1, "1\nnull\n2\n")
+    assert ended.stderr == "taskyard: line 2: BadRequest: the line is not JSON: nested too deeply\n"
+
+
+def test_nan_is_refused_in_lines_and_in_arguments_by_name(command: Command) -> None:
+    ended = command.run("map", "give_back", lines="[NaN]\n-Infinity\n1\n")
+    assert (ended.returncode, ended.stdout) == (1, "null\nnull\n1\n")
+    assert "line 1: BadRequest: the line is not JSON: NaN is no value of JSON" in ended.stderr
+    assert command.run("submit", "pair", "--kwargs", '{"first": NaN}').returncode == 2
+
+
+def test_what_json_has_no_number_for_is_printed_as_a_text(command: Command) -> None:
+    assert command.ask("map", "give_back", lines="1e999\n[1e999]\n") == '"inf"\n"[inf]"\n'
+    told = json.loads(command.ask("map", "give_back", "--json", lines="1e999\n"))
+    assert (told["line"], told["state"], told["value"]) == (1, "done", "inf")
+
+
+@pytest.mark.parametrize("chunksize", [["--chunksize", "10"], []])
+def test_arguments_that_are_too_large_together_are_sent_alone(command: Command, chunksize: list[str]) -> None:
+    lines = "".join(f'"{n:010000}"\n' for n in range(200))
+    assert command.ask("map", "give_back", *chunksize, lines=lines) == lines
+
+
+def test_results_that_are_too_large_together_are_made_alone(command: Command) -> None:
+    numbers = [10**1500 + n for n in range(20)]
+    told = command.ask("map", "square", "--chunksize", "10", lines="".join(f"{n}\n" for n in numbers))
+    assert told == "".join(f'"{n} * {n} = {n * n}"\n' for n in numbers)
+
+
+def test_a_line_over_the_bound_fails_alone_and_is_not_kept_in_memory(command: Command) -> None:
+    def peak() -> int:
+        """The most memory that it has had, in KiB."""
+        (line,) = [line for line in Path(f"/proc/{process.pid}/status").read_text().splitlines() if "VmHWM" in line]
+        return int(line.split()[1])
+
+    with command.start("map", "give_back") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write("1\n")
+        assert InThread(process.stdout.readline).result(20) == "1\n"
+        before = peak()
+        for _ in range(200):
+            process.stdin.write("x" * 1_000_000)
+        process.stdin.write("\n2\n")
+        assert InThread(process.stdout.readline).result(20) == "null\n"
+        assert InThread(process.stdout.readline).result(20) == "2\n"
+        assert peak() - before < 50_000
+        process.stdin.close()
+        assert process.wait(20) == 1
+        assert process.stderr.read().startswith(f"taskyard: line 2: PayloadTooLarge: the line has more than {LIMIT:,} bytes")
 
 
 def test_map_tells_of_each_line_as_an_object(command: Command) -> None:
@@ -210,7 +276,40 @@ def test_a_reader_that_goes_away_ends_an_endless_map_cleanly(command: Command, m
         wait_until(lambda: not queue.jobs("endless", 1, 0)[0].open, "what nobody reads is cancelled")
 
 
+def test_a_reader_that_goes_away_stops_what_runs(command: Command, master: MasterProcess, gate: Gate, tmp_path: Path) -> None:
+    never = Gate(tmp_path / "never opened")
+    with command.start("map", "held", "--job", "stopped", "--chunksize", "1") as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdin.write(f"{json.dumps(str(gate.folder))}\n{json.dumps(str(never.folder))}\n")
+        wait_until(lambda: gate.begun("task") and never.begun("task"), "both run")
+        process.stdout.close()
+        gate.open()
+        assert process.wait(20) == 0
+        assert process.stderr.read() == ""
+    with master.queue() as queue:
+        told = queue.jobs("stopped", 1, 0)[0]
+    assert (told.open, told.done, told.cancelled) == (0, 1, 1)
+
+
 # results
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_values_that_json_can_not_hold_are_shown_as_python_writes_them(
+    command: Command, master: MasterProcess, words: list[str]
+) -> None:
+    circle: list[object] = []
+    circle.append(circle)
+    values = [{(1, 2): 3}, circle, float("nan"), {"a": float("inf")}, {1, 2}]
+    job = f"unusual{len(words)}"
+    with Cluster(master.url, b"the key of a real master", job=job) as cluster:
+        for value in values:
+            cluster.submit("give_back", value)
+    lines = command.ask("results", job, *words).splitlines()
+    told = {one["number"]: one["value"] for one in map(json.loads, lines)} if words else dict(line.split("\t") for line in lines)
+    assert {int(number): value for number, value in told.items()} == dict(enumerate(map(repr, values)))
 
 
 def test_results_go_on_behind_a_cursor(command: Command) -> None:
@@ -222,8 +321,6 @@ def test_results_go_on_behind_a_cursor(command: Command) -> None:
 
 
 def test_results_of_pickled_calls_are_shown_as_python_writes_them(command: Command, master: MasterProcess) -> None:
-    from taskyard import Cluster
-
     with Cluster(master.url, b"the key of a real master", job="pickled") as cluster:
         cluster.submit("give_back", (1, {2}))
     assert command.ask("results", "pickled") == "0\t(1, {2})\n"

@@ -9,7 +9,7 @@ from typing import Any
 import cloudpickle
 import pytest
 
-from taskyard import calls, options, registry
+from taskyard import calls, registry
 from taskyard.calls import Call
 from taskyard.codec import decode, decode_error, encode, encode_json
 from worker import running
@@ -72,12 +72,13 @@ def test_an_exception_is_the_end_unless_it_is_among_those_worth_a_retry(
     assert run(payload if said is None else calls.pack_retry_on(said, payload), fail).final is final
 
 
-def test_what_the_call_says_of_retries_goes_before_what_its_task_says() -> None:
+def test_what_the_call_says_of_retries_goes_before_what_its_task_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "_functions", {})
+
+    @registry.task(retry_on=OSError)
     def task(kind: type[BaseException]) -> None:
         raise kind
 
-    task.__taskyard__ = options.Options(name="work", retry_on=OSError)  # type: ignore[attr-defined]
-    assert registry.options_of(task) is not None
     assert [run(arguments(kind), task).final for kind in (OSError, KeyError)] == [False, True]
     say = calls.pack_retry_on(("KeyError",), arguments(KeyError))
     assert run(say, task).final is False

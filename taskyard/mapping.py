@@ -24,6 +24,8 @@ CHUNK_SECONDS = 0.05
 LONGEST_CHUNK = 1000
 CHUNK_BYTES = 1024 * 1024
 """Arguments, or results, of one task of many calls, about."""
+WINDOW_BYTES = 64 * 1024 * 1024
+"""Arguments that are under way at the same time, about."""
 PROBES = 32
 """Calls that go alone, until it is known how long they take."""
 PROBE_SECONDS = 0.02
@@ -61,9 +63,10 @@ class Mapping(Iterator[Any]):
         self._window = window
         self._deadline = deadline
         self._under_way = 0
+        self._bytes_under_way = 0
         self._chunk: list[bytes] = []
         self._chunk_bytes = 0
-        self._sent: deque[tuple[Future[tuple[float, list[OneOutcome]]] | Exception, list[bytes]]] = deque()
+        self._sent: deque[tuple[Future[tuple[float, list[OneOutcome]]] | Exception, list[bytes], int]] = deque()
         self._outcomes: deque[OneOutcome | Exception] = deque()
         self._ended = False
         self._unlearned: deque[Future[tuple[float, list[OneOutcome]]]] = deque()
@@ -98,7 +101,7 @@ class Mapping(Iterator[Any]):
         self._outcomes.clear()
         self._unlearned.clear()
         while self._sent:
-            future, _ = self._sent.popleft()
+            future, _, _ = self._sent.popleft()
             if isinstance(future, Future):
                 future.cancel()
 
@@ -108,7 +111,7 @@ class Mapping(Iterator[Any]):
     # Calls out
 
     def _has_room(self) -> bool:
-        return self._under_way < self._window
+        return self._under_way < self._window and self._bytes_under_way < WINDOW_BYTES
 
     def _fill(self) -> None:
         """Take calls while there is room; stop once the next result is there, so that a slow source holds nothing up."""
@@ -137,10 +140,11 @@ class Mapping(Iterator[Any]):
         self._under_way += 1
         if isinstance(call, Exception):
             self._send()
-            self._sent.append((call, []))
+            self._sent.append((call, [], 0))
             return
         self._chunk.append(call)
         self._chunk_bytes += len(call)
+        self._bytes_under_way += len(call)
         slow = time.monotonic() - started > SLOW_SOURCE
         if len(self._chunk) >= self._size or self._chunk_bytes >= CHUNK_BYTES or slow:
             self._send()
@@ -148,12 +152,13 @@ class Mapping(Iterator[Any]):
     def _send(self) -> None:
         if not self._chunk:
             return
-        chunk, self._chunk, self._chunk_bytes = self._chunk, [], 0
+        chunk, size, self._chunk, self._chunk_bytes = self._chunk, self._chunk_bytes, [], 0
         try:
             future = self._submit(chunk)
         except RuntimeError as error:
             raise RuntimeError(f"{error}: map makes calls as its results are taken, so take them inside the with block") from None
-        self._sent.append((future, chunk))
+        # Of a single call the arguments are not needed any more.
+        self._sent.append((future, chunk if len(chunk) > 1 else [b""], size))
         if self._adaptive:
             self._unlearned.append(future)
             self._learn(PROBE_SECONDS if len(self._unlearned) == PROBES else 0.0)
@@ -175,7 +180,8 @@ class Mapping(Iterator[Any]):
     # Results in
 
     def _receive(self) -> None:
-        future, chunk = self._sent.popleft()
+        future, chunk, size = self._sent.popleft()
+        self._bytes_under_way -= size
         if isinstance(future, Exception):
             self._outcomes.append(future)
             return
@@ -189,7 +195,7 @@ class Mapping(Iterator[Any]):
         except Exception as error:  # of the task as a whole: each of its calls has it
             too_large = isinstance(error, PayloadTooLarge) or PayloadTooLarge.__name__ in str(error)
             if len(chunk) > 1 and too_large:  # together they were
-                self._sent.extendleft((self._submit([call]), [call]) for call in reversed(chunk))
+                self._sent.extendleft((self._submit([call]), [b""], 0) for call in reversed(chunk))
             else:
                 self._outcomes.extend([error] * len(chunk))
 

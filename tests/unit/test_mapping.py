@@ -12,7 +12,7 @@ import pytest
 from taskyard.calls import OneOutcome
 from taskyard.codec import decode, encode, encode_error
 from taskyard.errors import TaskFailed
-from taskyard.mapping import CHUNK_BYTES, LONGEST_CHUNK, PROBES, Mapping
+from taskyard.mapping import CHUNK_BYTES, LONGEST_CHUNK, PROBES, WINDOW_BYTES, Mapping
 
 Many = Future[tuple[float, list[OneOutcome]]]
 
@@ -140,6 +140,19 @@ def test_no_more_calls_are_under_way_than_asked_for(window: int) -> None:
         taken = itertools.chain([under_way + index + 1], taken)  # type: ignore[assignment]
         most = max(most, under_way)
     assert most <= window
+
+
+def test_no_more_bytes_are_under_way_than_fit_into_memory() -> None:
+    workers = Workers(answer=False)
+    big = encode(b"x" * (WINDOW_BYTES // 8))
+    results = Mapping(iter([big] * 100), workers.submit, 0, 10_000, None, True)
+    assert len(workers.chunks) == 8
+    workers.chunks[0][1].set_result((1.0, [(True, encode("the first"))]))
+    assert next(results) == "the first"
+    assert len(workers.chunks) == 8, "one is under way less until the next result is asked for"
+    workers.chunks[1][1].set_result((1.0, [(True, encode("the second"))]))
+    assert next(results) == "the second"
+    assert len(workers.chunks) == 9
 
 
 def test_it_begins_before_anybody_asks_for_a_result() -> None:

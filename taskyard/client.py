@@ -134,7 +134,9 @@ class Calls(Executor):
             raise TypeError(f"{fn!r} can't be called, and is no name of a task")
         options = self._with_options((known or Options()).changed(name=functions.FUNCTION))
         if options.key:
-            raise SettingsError("a key belongs to a task's name: put the function into app/tasks.py, with @task above it")
+            if known is None:
+                raise SettingsError("a key belongs to a task's name: put @task above the function")
+            options = options.changed(key=f"{known.name}: {options.key}")
         return options, True
 
     def _with_options(self, options: Options) -> Options:

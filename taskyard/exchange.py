@@ -31,6 +31,8 @@ POLL_SECONDS = 1.0
 KEYED_POLL_SECONDS = 0.1
 ASK_SECONDS = 1.0
 """How long a question about what runs waits for a master that does not answer."""
+SECOND_LOOK_SECONDS = 0.6
+"""For so long `Exchange.stop` looks again at what seems to run: workers give back what they hold behind a long task."""
 GOODBYE_SECONDS = 5.0
 """What the end of a program or of an executor waits for a master that does not answer."""
 FULL_PAUSE = 0.5
@@ -123,10 +125,17 @@ class Exchange:
             self._stopping = True
             open_futures = list(self._futures.values()) if cancel else []
             self._news.notify_all()
-        run = {one.id for one in self.running()} if open_futures else ()
-        for future in open_futures:
-            if future.task_id not in run:
-                future.cancel()
+        deadline = time.monotonic() + SECOND_LOOK_SECONDS
+        while open_futures:
+            run = {one.id for one in self.running()}
+            for future in open_futures:
+                if future.task_id not in run:
+                    future.cancel()
+            open_futures = [future for future in open_futures if not future.done()]
+            if time.monotonic() > deadline:
+                return
+            with self._news:
+                self._news.wait(0.1 if open_futures else 0.0)
 
     def wait(self) -> None:
         """After `stop`: return when all futures have ended, and all that was cancelled is told, if there is a master."""

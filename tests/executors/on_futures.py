@@ -49,7 +49,7 @@ def a_result_that_is_not_there_in_time_is_a_timeout_and_comes_later(executor: Ex
 @behaviour
 def a_future_is_pending_then_running_then_done(executor: Executor, kind: Kind) -> None:
     first, *_, last = futures = fill(executor, kind)
-    assert (last.running(), last.done(), last.cancelled()) == (False, False, False)
+    assert (last.done(), last.cancelled()) == (False, False)  # it may be with a worker already, behind another one
     until(first.running, "it runs") if not first.done() else None
     assert first.result(PATIENCE) == 0
     assert (first.running(), first.done(), first.cancelled()) == (False, True, False)

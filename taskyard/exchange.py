@@ -117,6 +117,19 @@ class Exchange:
         except Unreachable:
             return []
 
+    def _waiting(self) -> set[str] | None:
+        """Ids of this job's tasks that no worker has; None: there is no master to ask."""
+        waiting: set[str] = set()
+        try:
+            for state in ("ready", "delayed"):
+                after = 0
+                while found := self._asking.find(state, self.job, RESULTS_PAGE, after):
+                    waiting.update(task.id for task in found)
+                    after += len(found)
+        except Unreachable:
+            return None
+        return waiting
+
     def stop(self, cancel: bool = False) -> None:
         """Take no more calls. ``cancel``: cancel those that do not run yet."""
         if self.is_forked:
@@ -127,9 +140,9 @@ class Exchange:
             self._news.notify_all()
         deadline = time.monotonic() + SECOND_LOOK_SECONDS
         while open_futures:
-            run = {one.id for one in self.running()}
+            waiting = self._waiting()
             for future in open_futures:
-                if future.task_id not in run:
+                if waiting is None or not future.sent or future.task_id in waiting:
                     future.cancel()
             open_futures = [future for future in open_futures if not future.done()]
             if time.monotonic() > deadline:

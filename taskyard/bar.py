@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent import futures
-from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
 from taskyard.errors import TaskyardError
+from taskyard.exchange import Exchange
 from taskyard.futures import TaskFuture
 from taskyard.model import Running
 
@@ -28,43 +28,39 @@ def as_completed(
 ) -> Iterator[futures.Future[T]]:
     """``concurrent.futures.as_completed`` with a bar on standard error, where that is a terminal.
 
-    Raises TimeoutError when ``timeout`` seconds from the call have passed.
+    Below it are the bars of tasks of the same jobs that tell their progress. Raises TimeoutError when ``timeout`` seconds
+    have passed since the first future was asked for.
     """
     all_futures = list(fs)
-    with bar(len(all_futures), description, lambda: _running(all_futures)) as advance:
-        for future in futures.as_completed(all_futures, timeout):
-            advance(1)
-            yield future
-
-
-@contextmanager
-def bar(total: int | None, description: str, running: Callable[[], Sequence[Running]]) -> Iterator[Callable[[int], None]]:
-    """A bar of ``total`` steps (None: not known), and below it the tasks that ``running`` names; yields what advances it."""
     console = Console(stderr=True)
-    with Progress(
-        *columns(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=sys.stdout.isatty(),  # lines that are printed meanwhile go above the bar, but never out of a pipe
-    ) as progress:
-        main = progress.add_task(description, total=total)
+    if not console.is_terminal:
+        yield from futures.as_completed(all_futures, timeout)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # Lines that are printed meanwhile go above the bar, but never out of a pipe.
+    with Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty()) as progress:
+        main = progress.add_task(description, total=len(all_futures))
+        exchanges = {future.exchange for future in all_futures if isinstance(future, TaskFuture)}
         ended = threading.Event()
-        watcher = threading.Thread(target=_watch, args=(progress, running, ended), name="taskyard-bar", daemon=True)
-        if console.is_terminal:
-            watcher.start()
+        threading.Thread(target=_watch, args=(progress, exchanges, ended), name="taskyard-bar", daemon=True).start()
         try:
-            yield lambda steps: progress.advance(main, steps)
+            for future in futures.as_completed(all_futures, timeout):
+                progress.advance(main)
+                yield future
         finally:
             ended.set()
 
 
-def columns() -> tuple[Any, ...]:
-    """What a bar consists of."""
-    return TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+def _watch(progress: Progress, exchanges: set[Exchange], ended: threading.Event) -> None:
+    lines: dict[str, TaskID] = {}
+    while not ended.wait(LOOK_SECONDS):
+        try:
+            _show(progress, lines, [one for exchange in exchanges for one in exchange.running()])
+        except TaskyardError:
+            pass  # no master just now: the bar stays as it is
 
 
-def show_running(progress: Progress, lines: dict[str, TaskID], running: Sequence[Running]) -> None:
+def _show(progress: Progress, lines: dict[str, TaskID], running: Sequence[Running]) -> None:
     """Bring the bars of running tasks up to date; ``lines``: those that are shown, by the task's id."""
     told = {one.id: one for one in running if one.total or one.note}
     for task_id in [task_id for task_id in lines if task_id not in told]:
@@ -74,18 +70,3 @@ def show_running(progress: Progress, lines: dict[str, TaskID], running: Sequence
             lines[one.id] = progress.add_task("")
         if one.id in lines:
             progress.update(lines[one.id], description=f"  {one.name} {one.note}", completed=one.done, total=one.total or None)
-
-
-def _watch(progress: Progress, running: Callable[[], Sequence[Running]], ended: threading.Event) -> None:
-    lines: dict[str, TaskID] = {}
-    while not ended.wait(LOOK_SECONDS):
-        try:
-            show_running(progress, lines, running())
-        except TaskyardError:
-            pass  # no master just now: the bar stays as it is
-
-
-def _running(all_futures: Sequence[futures.Future[Any]]) -> list[Running]:
-    """The running tasks among the first futures that are open."""
-    exchanges = {future.exchange for future in all_futures if isinstance(future, TaskFuture)}
-    return [one for exchange in exchanges for one in exchange.running()]

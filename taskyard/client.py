@@ -204,7 +204,7 @@ class Cluster(Calls):
         return self.queue.workers()
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """Take no more calls. ``wait``: return when all futures have ended; ``cancel_futures``: cancel those that have not."""
+        """Take no more calls. ``wait``: return when all futures have ended; ``cancel_futures``: cancel what no worker has."""
         self._exchange.stop(cancel_futures)
         if wait and not self._exchange.is_forked:
             self._exchange.wait()

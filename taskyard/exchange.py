@@ -145,10 +145,10 @@ class Exchange:
                 if waiting is None or not future.sent or future.task_id in waiting:
                     future.cancel()
             open_futures = [future for future in open_futures if not future.done()]
-            if time.monotonic() > deadline:
+            if not open_futures or time.monotonic() > deadline:
                 return
             with self._news:
-                self._news.wait(0.1 if open_futures else 0.0)
+                self._news.wait(0.1)
 
     def wait(self) -> None:
         """After `stop`: return when all futures have ended, and all that was cancelled is told, if there is a master."""
@@ -157,15 +157,14 @@ class Exchange:
                 self._news.wait()
         self._close(GOODBYE_SECONDS)
 
-    def flush(self, seconds: float | None = None) -> bool:
-        """Wait until all that was submitted is in the queue, so long at most; returns whether it is. Raises what has ended
-        the traffic for good, as `WrongKey`.
+    def flush(self, seconds: float | None = None) -> None:
+        """Wait until all that was submitted is in the queue, so long at most. Raises what has ended the traffic for good, as
+        `WrongKey`.
         """
         with self._news:
             self._news.wait_for(lambda: not self._unsent or self._failure is not None, seconds)
             if self._failure is not None:
                 raise type(self._failure)(*self._failure.args)
-            return not self._unsent
 
     def abandon(self) -> None:
         """After `stop`: end the open futures here, and leave their tasks in the queue."""

@@ -193,11 +193,15 @@ class Mapping(Iterator[Any]):
             future.cancel()
             raise
         except Exception as error:  # of the task as a whole: each of its calls has it
-            too_large = isinstance(error, PayloadTooLarge) or PayloadTooLarge.__name__ in str(error)
-            if len(chunk) > 1 and too_large:  # together they were
+            if len(chunk) > 1 and was_too_large(error):  # together they were
                 self._sent.extendleft((self._submit([call]), [b""], 0) for call in reversed(chunk))
             else:
                 self._outcomes.extend([error] * len(chunk))
+
+
+def was_too_large(error: Exception) -> bool:
+    """Whether a task failed for the size of its arguments, or (then the worker's words say so) of its value."""
+    return isinstance(error, PayloadTooLarge) or PayloadTooLarge.__name__ in str(error)
 
 
 def next_size(size: int, seconds: float, outcomes: list[OneOutcome]) -> int:

@@ -19,7 +19,7 @@ from taskyard.cli.base import opened, read_json
 from taskyard.client import Calls
 from taskyard.codec import decode_error, encode_json
 from taskyard.errors import BadRequest, PayloadTooLarge
-from taskyard.mapping import CHUNK_BYTES, PROBE_SECONDS, PROBES, WINDOW, next_size
+from taskyard.mapping import CHUNK_BYTES, PROBE_SECONDS, PROBES, WINDOW, next_size, was_too_large
 from taskyard.model import State
 
 BLOCK_BYTES = 1024 * 1024
@@ -102,8 +102,7 @@ class Stream:
             yield from (LineResult(line, task_id, "cancelled", None, error) for line in chunk.lines)
             return
         except Exception as error:  # of the task as a whole
-            too_large = isinstance(error, PayloadTooLarge) or PayloadTooLarge.__name__ in str(error)
-            if len(chunk.lines) > 1 and too_large:  # together they were
+            if len(chunk.lines) > 1 and was_too_large(error):  # together they were
                 alone = [self._submit([line], [payload]) for line, payload in zip(chunk.lines, chunk.payloads, strict=True)]
                 with self._news:
                     self._chunks.extendleft(reversed(alone))

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import uuid
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from taskyard import Cluster
 from tests.contract.master_process import AUTHKEY, MasterProcess
-from tests.harness import InThread
+from tests.harness import InThread, wait_until
 from tests.programs.tasks import Gate
 from tests.programs.worker_process import WorkerProcess
 
 StartWorker = Callable[..., WorkerProcess]
 Connect = Callable[[MasterProcess], Cluster]
+SOON = 15.0
+"""Seconds: less than a worker's usual grace (20), far less than a task that never ends."""
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +100,38 @@ def cluster(master: MasterProcess, connect: Connect) -> Cluster:
 @pytest.fixture
 def gate(tmp_path: Path) -> Gate:
     return Gate(tmp_path / "gate")
+
+
+# What local clusters start
+
+
+@pytest.fixture
+def mark(monkeypatch: pytest.MonkeyPatch) -> str:
+    """Stands in the environment of all that this test starts."""
+    mark = uuid.uuid4().hex
+    monkeypatch.setenv("TEST_MARK", mark)
+    return mark
+
+
+def programs(mark: str, words: str = "") -> list[psutil.Process]:
+    """What runs with the mark, beside this process: masters, workers and slots; ``words``: of its command line."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("TEST_MARK") == mark and words in " ".join(process.cmdline()):
+                found.append(process)
+        except psutil.Error:
+            continue  # it has just ended, or is not ours
+    return found
+
+
+@pytest.fixture
+def nothing_is_left(mark: str) -> Iterator[Callable[[], None]]:
+    """Wait until all that was started has ended."""
+
+    def wait() -> None:
+        wait_until(lambda: not programs(mark), "nothing is left", SOON)
+
+    yield wait
+    for process in programs(mark):
+        process.kill()

@@ -14,9 +14,7 @@ import pytest
 from tests.contract.master_process import ROOT, MasterProcess
 from tests.harness import InThread, wait_until
 from tests.programs.command import Command
-from tests.programs.test_local import mark, nothing_is_left, programs
-
-__all__ = ["mark", "nothing_is_left"]
+from tests.programs.conftest import programs
 
 TASKS = """
 from taskyard import task

@@ -7,11 +7,9 @@ import os
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from taskyard import Cluster, LocalCluster
@@ -19,43 +17,10 @@ from taskyard.errors import Detached, SettingsError
 from taskyard.transport import RemoteQueue
 from tests.contract.master_process import ROOT, MasterProcess
 from tests.harness import InThread, wait_until
+from tests.programs.conftest import SOON, programs
 from tests.programs.tasks import Gate, held
 
-SOON = 15.0
-"""Seconds: less than a worker's usual grace (20), far less than a task that never ends."""
 APP = "tests.programs.tasks"
-
-
-@pytest.fixture
-def mark(monkeypatch: pytest.MonkeyPatch) -> str:
-    """Stands in the environment of all that this test starts."""
-    mark = uuid.uuid4().hex
-    monkeypatch.setenv("TEST_MARK", mark)
-    return mark
-
-
-def programs(mark: str, words: str = "") -> list[psutil.Process]:
-    """What runs with the mark, beside this process: masters, workers and slots; ``words``: of its command line."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.pid != os.getpid() and process.environ().get("TEST_MARK") == mark and words in " ".join(process.cmdline()):
-                found.append(process)
-        except psutil.Error:
-            continue  # it has just ended, or is not ours
-    return found
-
-
-@pytest.fixture
-def nothing_is_left(mark: str) -> Iterator[Callable[[], None]]:
-    """Wait until all that was started has ended."""
-
-    def wait() -> None:
-        wait_until(lambda: not programs(mark), "nothing is left", SOON)
-
-    yield wait
-    for process in programs(mark):
-        process.kill()
 
 
 Script = Callable[[str], "subprocess.Popen[str]"]

@@ -26,6 +26,8 @@ class TaskFuture(Future[Any]):
         """Where it was made."""
         self.sent = False
         """Whether the queue has it."""
+        self.claimed = False
+        """Whether somebody is about to give it its end: only one may."""
 
     def running(self) -> bool:
         """Whether a worker has it now; the queue is asked."""
@@ -75,6 +77,7 @@ class OpenFutures(dict[str, TaskFuture]):
             future = self.pop(task_id, None)
             if future is None:
                 return
+            future.claimed = True
             self.ending += 1
             if not self:
                 self.news.notify_all()
@@ -91,13 +94,15 @@ class OpenFutures(dict[str, TaskFuture]):
         """Called when a future has its end, for those that were cancelled."""
         if not future.cancelled():
             return
-        task_id = future.task_id  # type: ignore[attr-defined]
+        assert isinstance(future, TaskFuture)
         with self.news:
-            if self.get(task_id) is not future:
-                return  # its end has come just now, or its key is another call's already
-            del self[task_id]
-            self.cancelled.append(task_id)
-            self.news.notify_all()
+            if future.claimed:
+                return
+            future.claimed = True
+            if self.get(future.task_id) is future:  # else its key is another call's already, which goes on
+                del self[future.task_id]
+                self.cancelled.append(future.task_id)
+                self.news.notify_all()
         future.set_running_or_notify_cancel()  # tells `wait` and `as_completed`
 
 

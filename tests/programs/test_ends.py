@@ -8,13 +8,16 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future
+from concurrent.futures import wait as wait_for_all
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from taskyard import Cluster
-from taskyard.errors import NoSuchTask, PayloadTooLarge, SettingsError, TaskFailed, WrongKey
+from taskyard.errors import NoSuchTask, PayloadTooLarge, SettingsError, WrongKey
+from taskyard.futures import OpenFutures
 from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.harness import InThread, wait_until
 from tests.programs.conftest import Connect, StartWorker
@@ -216,14 +219,26 @@ def test_a_known_call_has_its_result_however_many_others_are_open(
         assert not any(future.done() for future in futures)
 
 
-def test_a_key_that_is_used_again_while_its_call_is_cancelled_still_ends(cluster: Cluster) -> None:
-    keyed = cluster.options(key="cancelled", delay=3600)
-    first = keyed.submit(give_back, 1)
-    wait_until(lambda: first.sent, "the queue has it")  # type: ignore[attr-defined]
-    again: list[Any] = []
-    first.add_done_callback(lambda _: again.append(keyed.submit(give_back, 1)))
-    cancelling = threading.Thread(target=first.cancel)
-    cancelling.start()
-    cancelling.join(10)
-    with pytest.raises(TaskFailed, match="cancelled"):
-        again[0].result(10)
+def test_a_call_whose_key_is_used_again_while_it_is_being_cancelled_goes_on_for_the_new_one(
+    cluster: Cluster, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used_again = threading.Event()
+    note_end = OpenFutures.note_end
+
+    def late(open_futures: OpenFutures, future: Future[Any]) -> None:
+        assert used_again.wait(20)
+        note_end(open_futures, future)
+
+    monkeypatch.setattr(OpenFutures, "note_end", late)
+    keyed = cluster.options(key="cancelled")
+    first = keyed.submit(held, str(gate.folder))
+    wait_until(lambda: gate.begun("task"), "it runs")
+    cancelling = InThread(first.cancel)
+    wait_until(first.cancelled, "it is being cancelled")
+    again = keyed.submit(held, str(gate.folder))
+    used_again.set()
+    assert cancelling.result(20) is True
+    assert wait_for_all([first], 10).done == {first}, "who waits for it is told"
+    gate.open()
+    assert isinstance(again.result(20), int)
+    assert len(gate.begun("task")) == 1

@@ -8,9 +8,11 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import taskyard
 from taskyard import errors
+from taskyard.cli.base import app
 from taskyard.options import Options
 from taskyard.settings import Settings, load_settings
 from worker.supervisor import LAST_WORDS_SECONDS
@@ -98,6 +100,11 @@ def test_the_readme_tells_every_option_of_a_task_with_its_default() -> None:
     words |= dict.fromkeys(("time_limit", "at", "expiry", "key", "cron", "every"), "none")
     rest = {name: getattr(Options(), name) for name in told if name not in words}
     assert told == words | {name: value if isinstance(value, str) else f"{value:.0f}" for name, value in rest.items()}
+
+
+def test_the_readme_names_every_command() -> None:
+    told = [name for row in rows_of_table("command") for name in re.findall(r"`([a-z]+)`", row[0])]
+    assert sorted(told) == sorted(get_command(app).commands)  # type: ignore[attr-defined]
 
 
 def test_make_help_lists_every_target_that_is_not_only_part_of_others() -> None:

@@ -22,6 +22,8 @@ PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 FUNCTIONS = "function@"
 """Followed by a Python version: the task name under which functions by value are leased, so that only workers get them
 that can read them."""
+BY_VALUE = FUNCTIONS + PYTHON
+"""That name, for this program's Python."""
 RETRY_ON, FUNCTION, MANY = b"r", b"f", b"m"
 
 

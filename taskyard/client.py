@@ -132,7 +132,7 @@ class Calls(Executor):
             return self._with_options(known), False
         if not callable(fn):
             raise TypeError(f"{fn!r} can't be called, and is no name of a task")
-        options = self._with_options((known or Options()).changed(name=functions.FUNCTION))
+        options = self._with_options((known or Options()).changed(name=calls.BY_VALUE))
         if options.key:
             if known is None:
                 raise SettingsError("a key belongs to a task's name: put @task above the function")

@@ -15,7 +15,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from taskyard.calls import FUNCTIONS
+from taskyard.calls import BY_VALUE
 from taskyard.ending import at_end
 from taskyard.errors import BadRequest, Detached, NoSuchTask, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
 from taskyard.functions import why_refused
@@ -265,7 +265,7 @@ class Exchange:
 
     def _without_refused(self, batch: list[Task]) -> list[Task]:
         """Without functions by value that no worker takes: these fail now rather than when nobody has come for a while."""
-        if self._functions_are_taken or not any(task.name.startswith(FUNCTIONS) for task in batch):
+        if self._functions_are_taken or not any(task.name == BY_VALUE for task in batch):
             return batch
         workers = self._sending.workers()
         refused = why_refused(workers)
@@ -273,9 +273,9 @@ class Exchange:
             self._functions_are_taken = bool(workers)  # if these workers go, others will come
             return batch
         for task in batch:
-            if task.name.startswith(FUNCTIONS):
+            if task.name == BY_VALUE:
                 self._futures.resolve(task.id, error=BadRequest(refused))
-        return [task for task in batch if not task.name.startswith(FUNCTIONS)]
+        return [task for task in batch if task.name != BY_VALUE]
 
     # The reader
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from taskyard.calls import FUNCTIONS, PYTHON
+from taskyard.calls import BY_VALUE, FUNCTIONS, PYTHON
 from taskyard.codec import PICKLE
 from taskyard.model import WorkerInfo
-
-FUNCTION = FUNCTIONS + PYTHON
-"""The task name of this program's functions by value."""
 
 
 def pickle_function(function: Callable[..., Any]) -> bytes:
@@ -32,7 +29,7 @@ def pickle_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
 
 def why_refused(workers: Sequence[WorkerInfo]) -> str:
     """Why no worker would run this program's functions; empty: some would, or there is none to ask."""
-    if not workers or any(FUNCTION in worker.tasks for worker in workers):
+    if not workers or any(BY_VALUE in worker.tasks for worker in workers):
         return ""
     if any(name.startswith(FUNCTIONS) for worker in workers for name in worker.tasks):
         theirs = ", ".join(sorted({worker.python for worker in workers}))

@@ -16,9 +16,9 @@ from typing import Any
 from joblib import register_parallel_backend
 from joblib.parallel import AutoBatchingMixin, ParallelBackendBase, SequentialBackend
 
+from taskyard.calls import BY_VALUE
 from taskyard.client import Cluster
 from taskyard.errors import SettingsError
-from taskyard.functions import FUNCTION
 from taskyard.options import Options
 
 SMALLEST = 2
@@ -66,7 +66,7 @@ class TaskyardBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[m
             n_jobs = self.default_n_jobs
         if n_jobs > 0:
             return n_jobs
-        slots = sum(worker.slots for worker in self._connected().workers() if FUNCTION in worker.tasks)
+        slots = sum(worker.slots for worker in self._connected().workers() if BY_VALUE in worker.tasks)
         return max(SMALLEST, slots + 1 + n_jobs)
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Any], Any] | None = None) -> Future[Any]:

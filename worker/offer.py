@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from taskyard.calls import FUNCTIONS, PYTHON
+from taskyard.calls import BY_VALUE
 from taskyard.codec import encode, one_line
 from taskyard.errors import SettingsError, TaskyardError
 from taskyard.model import Schedule
@@ -64,4 +64,4 @@ def _by_value(accepts: str) -> list[str]:
         raise SettingsError(
             f"WORKER_ACCEPTS={accepts}: functions need the package cloudpickle; install it, or set WORKER_ACCEPTS=names"
         ) from None
-    return [FUNCTIONS + PYTHON]
+    return [BY_VALUE]

@@ -15,7 +15,7 @@ from typing import Any
 import structlog
 
 from taskyard import context
-from taskyard.calls import FUNCTIONS, PYTHON
+from taskyard.calls import BY_VALUE
 from taskyard.errors import SettingsError
 from worker import careful, running
 from worker.beginning import begin
@@ -42,7 +42,7 @@ def main(conn: Connection[Any, Any], shared: Any, app: str) -> None:
             conn.send(("broken", str(error)))
         return
     conn.send(("ready", tuple(offer)))
-    slot = Runner(app, functions, FUNCTIONS + PYTHON in offer.names, shared, Reports(conn))
+    slot = Runner(app, functions, BY_VALUE in offer.names, shared, Reports(conn))
     while True:
         try:
             chunk: list[Job] = conn.recv()

@@ -14,8 +14,6 @@ from taskyard.transport import RemoteQueue
 from tests.contract.master_process import MasterProcess
 from tests.harness import task
 
-BY_VALUE = calls.FUNCTIONS + calls.PYTHON
-
 
 def submit(queue: RemoteQueue, name: str, payload: bytes, **fields: Any) -> str:
     """Submit one task; returns its id, which is its job's too."""

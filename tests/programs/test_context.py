@@ -10,12 +10,13 @@ from signal import SIGKILL
 import pytest
 
 from taskyard import calls
+from taskyard.calls import BY_VALUE
 from taskyard.codec import encode
 from taskyard.model import Running
 from taskyard.transport import RemoteQueue
 from tests.contract.master_process import MasterProcess
 from tests.harness import wait_until
-from tests.programs.asking import BY_VALUE, ask, by_value, read, result_of, submit
+from tests.programs.asking import ask, by_value, read, result_of, submit
 from tests.programs.tasks import Gate
 from tests.programs.worker_process import WorkerProcess, is_alive
 

@@ -15,10 +15,11 @@ import cloudpickle
 import pytest
 
 from taskyard import calls
+from taskyard.calls import BY_VALUE
 from taskyard.codec import encode
 from tests.contract.master_process import MasterProcess
 from tests.harness import wait_until
-from tests.programs.asking import BY_VALUE, ask, by_value, read, result_of, submit
+from tests.programs.asking import ask, by_value, read, result_of, submit
 from tests.programs.conftest import StartWorker
 from tests.programs.worker_process import WorkerProcess
 

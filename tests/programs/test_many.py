@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from taskyard import calls
+from taskyard.calls import BY_VALUE
 from taskyard.errors import TaskFailed
 from tests.contract.master_process import MasterProcess
 from tests.harness import wait_until
 from tests.programs import tasks
-from tests.programs.asking import BY_VALUE, ask, by_value, many, read_many, result_of, submit
+from tests.programs.asking import ask, by_value, many, read_many, result_of, submit
 from tests.programs.tasks import Gate
 from tests.programs.worker_process import WorkerProcess, is_alive
 

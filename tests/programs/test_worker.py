@@ -157,7 +157,7 @@ def test_a_worker_tells_the_queue_of_its_python_and_its_periodic_tasks(master: M
         (told,) = wait_until(queue.workers, "it has told of itself")
         (schedule,) = wait_until(queue.schedules, "its schedules are known")
     assert told.python == calls.PYTHON
-    assert calls.FUNCTIONS + calls.PYTHON in told.tasks
+    assert calls.BY_VALUE in told.tasks
     assert (schedule.name, schedule.spec, schedule.timezone, schedule.missed) == ("new_year", "0 0 1 1 *", "UTC", "skip")
 
 

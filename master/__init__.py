@@ -1,1 +1,2 @@
-"""The queue's server side: store (SQLite), engine (semantics), committer (one commit for many), server (the port)."""
+"""The queue's server side: store (SQLite), engine (semantics), committer (one commit for many), talk (a client's connection),
+server (the port)."""

@@ -1,4 +1,4 @@
-"""The master's program: ``python -m master`` serves the queue, ``python -m master health`` tells whether it answers."""
+"""The master's program: ``python -m master`` serves the queue, its other commands look after it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ EXAMPLES = """examples:
   python -m master                          serve on 127.0.0.1:5000, data in ./taskyard-data
   MASTER_HOST=0.0.0.0 python -m master      serve every network of this host
   python -m master health                   exit 0 when the master on this host answers
+  python -m master rotate-key               make a new key; those in use stay valid until:
+  python -m master retire-keys              from now on only the newest key is valid
 
 Settings come from the environment and from .env; .env.example lists them. SIGTERM and SIGINT end it; what was acknowledged
 is on the disk. Exit codes: 74 the data can't be used, 78 a setting is wrong.
@@ -24,18 +26,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m master", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", nargs="?", choices=("serve", "health"), default="serve")
+    parser.add_argument("command", nargs="?", choices=("serve", "health", "rotate-key", "retire-keys"), default="serve")
     parser.add_argument("--leash", action="store_true", help=LEASH_HELP)
     arguments = parser.parse_args()
     if arguments.command == "health":
         return check(os.environ.get("MASTER_HEALTH_FILE") or "/tmp/taskyard-master-health")
     if arguments.leash:
         hold_leash()
-    from master.program import run
+    from master import keyring, program
     from taskyard.errors import TaskyardError
 
+    commands = {"serve": program.run, "rotate-key": keyring.rotate, "retire-keys": keyring.retire}
     try:
-        return run()
+        return commands[arguments.command]()
     except TaskyardError as error:
         print(f"master: {error}", file=sys.stderr)
         return error.exit_code

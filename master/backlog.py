@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 from master import sql
 from master.ready import WINDOW, Entry, Key, ReadyWindow
+from master.series import SeriesStore
 from master.store import Store
 
 
 class Backlog:
-    """Ready tasks by name; ``leased``: seqs whose rows say ready though they are out."""
+    """Ready tasks by name; ``leased``: seqs of those that are ready on the disk though they are out."""
 
-    def __init__(self, store: Store, leased: Collection[int], window: int = WINDOW) -> None:
+    def __init__(self, store: Store, series: SeriesStore, leased: Container[int], window: int = WINDOW) -> None:
         self._store = store
+        self._series = series
         self._leased = leased
         self._window = window
         self._windows: dict[str, ReadyWindow[Entry]] = {}
@@ -22,21 +24,21 @@ class Backlog:
 
     def reset(self) -> None:
         """Forget what is in memory; the disk knows it all."""
-        self._windows = {name: self._new(name) for (name,) in self._store.rows(sql.READY_NAMES)}
+        names = [name for (name,) in self._store.rows(sql.READY_NAMES)]
+        self._windows = {name: ReadyWindow(self._fetch(name), self._window) for name in names}
 
     def push(self, entry: Entry) -> None:
-        """Add a task whose row says ready."""
+        """Add tasks that are ready on the disk."""
         window = self._windows.get(entry.name)
-        if window is None:
-            window = self._windows[entry.name] = self._new(entry.name)
-        payload = entry.payload
-        if payload is not None and len(payload) > sql.INLINE_BYTES:
-            entry = entry._replace(payload=None)
+        if window is None:  # nothing else of this name is ready: `reset` finds all names, `best` forgets those without tasks
+            window = self._windows[entry.name] = ReadyWindow(self._fetch(entry.name), self._window, nothing_there=True)
+        if entry.many == 1 and not entry.series and entry.payloads and len(entry.payloads[0]) > sql.INLINE_BYTES:
+            entry = entry._replace(payloads=None)
         window.push(entry)
 
     def push_row(self, seq: int) -> None:
         """Add a task by its row."""
-        self.push(Entry(*self._store.rows(sql.READY_BY_SEQ, seq)[0]))
+        self.push(_entry_of(self._store.rows(sql.READY_BY_SEQ, seq)[0]))
 
     def remove(self, name: str, seq: int) -> None:
         """Forget a task that is not ready any more."""
@@ -62,19 +64,24 @@ class Backlog:
         return [name for name, window in list(self._windows.items()) if window.first() is not None]
 
     def take(self, name: str, limit: int) -> Iterator[Entry]:
-        """Take out up to ``limit`` entries of a name."""
+        """Take out up to ``limit`` tasks of a name, one an entry."""
         for _ in range(limit):
             if self.best([name]) is None:
                 return
             yield self._windows[name].pop()
 
-    def _new(self, name: str) -> ReadyWindow[Entry]:
-        return ReadyWindow(self._fetch(name), self._window)
-
     def _fetch(self, name: str) -> Callable[[Key, int], tuple[list[Entry], Key | None]]:
         def fetch(after: Key, limit: int) -> tuple[list[Entry], Key | None]:
-            rows: list[Any] = self._store.rows(sql.READY, name, *after, limit)
-            frontier = rows[-1][:2] if len(rows) == limit else None
-            return [Entry(*row) for row in rows if row[1] not in self._leased], frontier
+            rows = self._store.rows(sql.READY, name, *after, limit)
+            entries, frontier = self._series.ready(name, after, limit, self._leased)
+            entries += [_entry_of(row) for row in rows if row[1] not in self._leased]
+            if len(rows) == limit and (frontier is None or rows[-1][:2] < frontier):
+                frontier = rows[-1][:2]
+            return [entry for entry in entries if frontier is None or entry[:2] <= frontier], frontier
 
         return fetch
+
+
+def _entry_of(row: tuple[Any, ...]) -> Entry:
+    payload = row[6]
+    return Entry._make((*row[:6], None if payload is None else [payload], *row[7:], 0, 1))

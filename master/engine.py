@@ -12,11 +12,13 @@ from typing import Any
 
 from master import rules, sql
 from master.chores import Chores
-from master.leases import Session
+from master.leases import Progress, Session
 from master.moves import Clock
+from master.ready import Entry
 from master.views import REPLY_BYTES, Views
 from taskyard.errors import QueueFull
 from taskyard.model import END_STATES
+from taskyard.series import OutcomeSeries, join_id, part, split_id
 
 __all__ = ["SUSPECT_AFTER", "Clock", "Engine"]
 
@@ -34,24 +36,25 @@ class Engine(Views, Chores):
 
     def submit(self, rows: Any) -> int:
         """Take tasks; see the contract."""
-        tasks = rules.read_tasks(rows, self.payload_limit)
-        if self._open() + len(tasks) > self._bound:
-            new = sum(self.store.row(sql.BY_ID, task_id) is None for task_id in {task.id for task in tasks})
+        series = rules.read_tasks(rows, self.payload_limit)
+        many = sum(len(tasks.payloads) for tasks in series)
+        if self._open() + many > self._bound:
+            ids = {(tasks.prefix, tasks.first + index) for tasks in series for index in range(len(tasks.payloads))}
+            new = sum(self._row(prefix, number) is None for prefix, number in ids)
             if new and self._open() + new > self._bound:
                 raise QueueFull(f"the queue holds {self._open():,} open tasks of at most {self._bound:,} (MASTER_BOUND)")
-        return self._take(tasks)
+        return self._take(series)
 
     def cancel(self, ids: Any) -> int:
         """End open tasks as cancelled; their workers hear of it at their next heartbeat."""
         cancelled = 0
         for task_id in rules.read_names(ids, "ids"):
-            row = self.store.row(sql.BY_ID, task_id)
+            row = self._own_row(task_id)
             if row is None or row[1] in END_STATES:
                 continue
-            held = self._leases.take_back(task_id)
+            held = self._leases.take_back(row[0])
             if held is not None:
                 held.session.stop[task_id] = self.now() + self._leases.lease_time
-            self._losses.pop(task_id, None)
             self._end(row, "cancelled", b"", "cancelled", row[4])
             cancelled += 1
         return cancelled
@@ -60,10 +63,9 @@ class Engine(Views, Chores):
         """Move failed tasks back to ready, their attempts forgotten."""
         retried = 0
         for task_id in rules.read_names(ids, "ids"):
-            for seq, job in self.store.rows(sql.RETRY, task_id):
+            for seq, job in self.store.rows(sql.RETRY, *split_id(task_id)):
                 self._move("failed", "ready")
                 self._count_job(job, "failed", -1)
-                self._losses.pop(task_id, None)
                 self._backlog.push_row(seq)
                 retried += 1
         if retried:
@@ -73,7 +75,9 @@ class Engine(Views, Chores):
     def forget(self, job: Any) -> int:
         """Delete the ended tasks of a job."""
         rules.read_text(job, "job")
-        return self._deleted(self.store.rows(sql.FORGET, job))
+        rows = Counter(self.store.rows(sql.FORGET, job))
+        rows.update({("done", job): many for job, many in self._series.forget(job).items()})
+        return self._deleted(rows)
 
     # Workers
 
@@ -94,12 +98,13 @@ class Engine(Views, Chores):
             asking.connection = connection
         if asking.draining:
             return []
-        if asking.alone in asking.ids:
+        alone = self._leases.by_seq.get(asking.alone)
+        if alone is not None and alone.session is asking:
             return None
         limit = min(rules.read_int(limit, "limit", 1), self._fair_share())
         lent: list[tuple[Any, ...]] = []
         size = 0
-        while len(lent) < limit and size < REPLY_BYTES:
+        while limit > 0 and size < REPLY_BYTES:
             best = self._backlog.best(names)
             if best is None:
                 break
@@ -107,66 +112,52 @@ class Engine(Views, Chores):
             if entry.begin_by <= wall and entry.attempts == 0:
                 window.pop()  # too late for it; a chore will end it
                 continue
-            alone = bool(self._losses) and self._losses.get(entry.id, 0) >= SUSPECT_AFTER
-            if alone and asking.ids:
+            before_suspect = self._before_suspect(entry)
+            if before_suspect == 0 and asking.leased:
                 break
-            payload = entry.payload
-            if payload is None:
-                payload = self.store.rows(sql.PAYLOAD, entry.seq)[0][0]
-            window.pop()
+            entry = window.pop(min(limit, before_suspect or 1))
+            payloads = entry.payloads or list(self.store.rows(sql.PAYLOAD, entry.seq)[0])
             token = self._leases.lend(entry, asking, now)
-            lent.append((entry.id, token, entry.attempts + 1, entry.name, payload, entry.time_limit, entry.job))
-            size += len(payload)
-            if alone:
-                asking.alone = entry.id
+            lent.append(
+                (entry.prefix, entry.number, token, entry.attempts + 1, entry.name, payloads, entry.time_limit, entry.job)
+            )
+            size += sum(map(len, payloads))
+            limit -= entry.many
+            if before_suspect == 0:
+                asking.alone = entry.seq
                 break
         return lent or None
 
     def settle(self, session: Any, rows: Any) -> int:
         """Take outcomes. An outcome whose lease was lost counts only if it is the first *done* of its task."""
-        outcomes = rules.read_outcomes(rows, self.payload_limit)
+        series = rules.read_outcomes(rows, self.payload_limit)
         self._session(session)
-        now, done, counted = self._clock.wall(), dict[str, tuple[Any, ...]](), 0
-        jobs: list[str] = []
-        for outcome in outcomes:
-            held = self._leases.get(outcome.id)
-            if held is None or held.token != outcome.token:
-                counted += outcome.kind == "done" and outcome.id not in done and self._settle_late(outcome)
+        now, counted = self._clock.wall(), 0
+        for outcomes in series:
+            entry = self._leases.take(outcomes.token, outcomes.prefix, outcomes.first, len(outcomes.values))
+            if entry is not None:
+                self._settle(entry, outcomes, now)
+                counted += entry.many
                 continue
-            counted += 1
-            self._leases.take_back(outcome.id)
-            if outcome.kind == "done":
-                self._cursor += 1
-                done[outcome.id] = (self._cursor, outcome.value, now, held.entry.seq)
-                jobs.append(held.entry.job)
-            elif outcome.kind == "failed":
-                self._attempt_failed(held.entry, outcome.value, outcome.cause, outcome.delay, outcome.final)
-            elif outcome.delay > 0:
-                self.store.change(sql.DELAY, now + outcome.delay, held.entry.attempts, "", held.entry.seq)
-                self._move("ready", "delayed")
-            else:
-                self._backlog.push(held.entry)
-        if done:
-            self.store.change_many(sql.END_DONE, done.values())
-            self._move("ready", "done", len(done))
-            for job, many in Counter(jobs).items():
-                self._count_job(job, "done", many)
-                self.jobs_ended.add(job)
-            if self._losses:
-                for outcome in outcomes:
-                    self._losses.pop(outcome.id, None)
+            for index, value in enumerate(outcomes.values):
+                entry = self._leases.take(outcomes.token, outcomes.prefix, outcomes.first + index, 1)
+                if entry is not None:
+                    self._settle(entry, part(outcomes, index, index + 1), now)
+                    counted += 1
+                elif outcomes.kind == "done":
+                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value)
         return counted
 
     def heartbeat(self, session: Any, info: Any) -> list[str]:
         """Keep the session's leases; returns which of its tasks were cancelled meanwhile."""
         told = rules.read_info(info, self.payload_limit)
         beating = self._session(session)
-        beating.progress |= {task_id: how for task_id, how in told.pop("progress").items() if task_id in beating.ids}
+        self._note_progress(beating, told.pop("progress"))
         beating.info = told
         self.drained |= beating.draining
         # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
         beating.stop = {task_id: until for task_id, until in beating.stop.items() if until > beating.seen}
-        rows = [(task_id, self.store.row(sql.BY_ID, task_id)) for task_id in beating.stop]
+        rows = [(task_id, self._row(*split_id(task_id))) for task_id in beating.stop]
         return [task_id for task_id, row in rows if row is None or row[1] in END_STATES]
 
     def leave(self, session: Any) -> int:
@@ -193,6 +184,35 @@ class Engine(Views, Chores):
 
     def _session(self, name: Any, heard: float | None = None) -> Session:
         return self._leases.session(rules.read_text(name, "session"), self.now() if heard is None else heard)
+
+    def _settle(self, entry: Entry, outcomes: OutcomeSeries, now: float) -> None:
+        """Take outcomes of tasks whose leases were just taken back."""
+        if outcomes.kind == "done":
+            self._end_done(entry, outcomes.values, now)
+        elif outcomes.kind == "released" and outcomes.delay <= 0:
+            self._backlog.push(entry)
+        else:
+            for index, value in enumerate(outcomes.values):
+                one = entry.part(index, index + 1)
+                if outcomes.kind == "failed":
+                    self._attempt_failed(one, value, outcomes.cause, outcomes.delay, outcomes.final)
+                else:
+                    self._put_off(self._alone(one), outcomes.delay, one.attempts, "")
+
+    def _note_progress(self, session: Session, told: dict[str, Progress]) -> None:
+        for task_id, how in told.items():
+            row = self._row(*split_id(task_id))
+            held = None if row is None else self._leases.by_seq.get(row[0])
+            if row is not None and held is not None and held.session is session:
+                session.progress[row[0]] = how
+
+    def _before_suspect(self, entry: Entry) -> int:
+        """How many of these tasks may be lent together: those before the first that was lost too often."""
+        if self._losses:
+            for index in range(entry.many):
+                if self._losses.get(entry.seq + index, 0) >= SUSPECT_AFTER:
+                    return index
+        return entry.many
 
     def _fair_share(self) -> int:
         # Near its end a job is spread over all workers instead of sitting in the first one's buffer.

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import queue
 import threading
+from collections.abc import Callable
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from master.committer import ITEM, Committer
 from master.hangups import Hangups
+from master.keyring import Key
 from taskyard import wire
 from taskyard.errors import QueueFull
 
@@ -26,14 +28,26 @@ FULL_PAUSE = 0.2
 
 
 def reply(
-    committer: Committer, hangups: Hangups, conn: wire.PlainConnection, ident: Any, method: Any, args: Any, kwds: Any
+    committer: Committer,
+    hangups: Hangups,
+    conn: wire.PlainConnection,
+    key: Key,
+    is_valid: Callable[[], bool],
+    ident: Any,
+    method: Any,
+    args: Any,
+    kwds: Any,
 ) -> None:
-    """Do one request of a foreign program and send the answer; raises OSError or EOFError when its connection is dead."""
+    """Do one request of a foreign program and send the answer; raises OSError or EOFError when its connection is dead, and when
+    its key ``is_valid`` no more."""
     took = False
     try:
         if ident not in TYPES.values() or method not in EXPOSED:
-            raise AttributeError(f"there is no {method!r} of {ident!r} here")
-        value = getattr(_Queue(committer, hangups, conn, ident), method)(*args, **kwds)
+            raise AttributeError(f"there is no {_shown(method)} of {_shown(ident)} here")
+        verb = method.removesuffix("_nowait")
+        if verb in ("get", "put") and not key.allows(f"{ident}.{verb}"):
+            raise PermissionError(f"the {key.role} key does not allow {verb!r} of the {ident} queue")
+        value = getattr(_Queue(committer, hangups, conn, is_valid, ident), method)(*args, **kwds)
         took = method.startswith("get")
     except EOFError:
         raise
@@ -47,6 +61,11 @@ def reply(
         committer.tell(partial(committer.engine.items.done_with, conn))
 
 
+def _shown(name: Any) -> str:
+    # What is no text may take for ever to print: a list that holds itself a million times.
+    return f"{name!r:.100}" if isinstance(name, str) else type(name).__name__
+
+
 def _plain_error(error: Exception) -> Exception:
     # The other side may not have taskyard installed.
     return (
@@ -57,17 +76,20 @@ def _plain_error(error: Exception) -> Exception:
 class _Queue:
     """The methods of `queue.Queue` that are exposed, for one connection."""
 
-    def __init__(self, committer: Committer, hangups: Hangups, conn: wire.PlainConnection, ident: str) -> None:
+    def __init__(
+        self, committer: Committer, hangups: Hangups, conn: wire.PlainConnection, is_valid: Callable[[], bool], ident: str
+    ) -> None:
         self._call = committer.call
         self._hangups = hangups
         self._items = committer.engine.items
         self._conn = conn
+        self._is_valid = is_valid
         self._ident = ident
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         deadline = monotonic() + (FOREVER if timeout is None else timeout)
         with self._hangups.watched(self._conn):
-            while not self._conn.gone:
+            while not self._is_gone():
                 try:
                     self._call(partial(self._items.put, self._conn, self._ident, item))
                     return
@@ -83,10 +105,13 @@ class _Queue:
         wait = 0.0 if not block else FOREVER if timeout is None else float(timeout)
         self._call(partial(self._items.done_with, self._conn))
         with self._hangups.watched(self._conn):
-            item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait, lambda: self._conn.gone)
+            item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait, self._is_gone)
         if item is None:
             raise queue.Empty
         return wire.load(item.value)
+
+    def _is_gone(self) -> bool:
+        return self._conn.gone or not self._is_valid()
 
     def put_nowait(self, item: Any) -> None:
         self.put(item, block=False)

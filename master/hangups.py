@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from taskyard import wire
+from taskyard.bell import Bell
 
 
 class Hangups:
@@ -18,13 +19,21 @@ class Hangups:
 
     def __init__(self, tell: Callable[[wire.PlainConnection], None]) -> None:
         self._tell = tell
+        self._bell = Bell()
         self._epoll = select.epoll()
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._stopping = False
         self._watched: dict[int, wire.PlainConnection] = {}
         self._thread = threading.Thread(target=self._run, name="hangups", daemon=True)
 
     def start(self) -> None:
         """Begin to watch."""
         self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no more."""
+        self._stopping = True
+        self._bell.ring()
 
     @contextmanager
     def watched(self, conn: wire.PlainConnection) -> Iterator[None]:
@@ -41,7 +50,7 @@ class Hangups:
             del self._watched[descriptor]
 
     def _run(self) -> None:
-        while True:
+        while not self._stopping:
             for descriptor, _ in self._epoll.poll():
                 conn = self._watched.get(descriptor)
                 # Asked again, since the number may have been given to another connection meanwhile.

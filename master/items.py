@@ -8,7 +8,7 @@ from typing import Any
 from master import sql
 from master.ready import START, Item, Key, ReadyWindow
 from master.store import Store
-from taskyard.errors import PayloadTooLarge, QueueFull
+from taskyard.errors import BadRequest, PayloadTooLarge, QueueFull
 
 QUEUES = ("task", "result")
 
@@ -41,8 +41,11 @@ class Items:
             self._counts[queue] = count
 
     def put(self, connection: object, queue: str, value: Any) -> None:
-        """Add an item; raises `QueueFull`, `PayloadTooLarge`."""
-        data = pickle.dumps(value, protocol=5)
+        """Add an item; raises `QueueFull`, `PayloadTooLarge`, `BadRequest`."""
+        try:
+            data = pickle.dumps(value, protocol=5)
+        except RecursionError:  # it can be read nested deeper than it can be written
+            raise BadRequest("the item is nested too deep") from None
         if len(data) > self._payload_limit:
             raise PayloadTooLarge(f"{len(data):,} bytes are over the bound of {self._payload_limit:,} (MASTER_PAYLOAD_LIMIT)")
         if self.is_full(queue):

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import itertools
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
 from master.ready import Entry
 
 
-class Held(NamedTuple):
-    """A lease that is out."""
+@dataclass(eq=False, slots=True)
+class Held:
+    """A lease that is out: one task, or consecutive ones of a series."""
 
     entry: Entry
     token: int
     session: Session
     since: float
     """Monotonic seconds."""
+    left: int
+    """Tasks of it that were not taken back."""
 
 
 Progress = tuple[float, float, str]
@@ -36,13 +39,16 @@ class Session:
     connection: object = None
     """On which it leases; when that closes, its leases come back."""
     info: dict[str, Any] = field(default_factory=dict)
-    ids: set[str] = field(default_factory=set)
+    held: dict[int, Held] = field(default_factory=dict)
+    """Its leases by their tokens."""
+    leased: int = 0
+    """Tasks that it holds."""
     stop: dict[str, float] = field(default_factory=dict)
     """Cancelled while it held them; told at its heartbeats until then (monotonic s)."""
-    progress: dict[str, Progress] = field(default_factory=dict)
-    """Of tasks that it holds, as last told."""
-    alone: str = ""
-    """A task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
+    progress: dict[int, Progress] = field(default_factory=dict)
+    """Of tasks that it holds, by their seqs, as last told."""
+    alone: int = 0
+    """Seq of a task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
 
     @property
     def draining(self) -> bool:
@@ -56,22 +62,21 @@ class Leases:
     def __init__(self, lease_time: float) -> None:
         self.lease_time = lease_time
         self.sessions: dict[str, Session] = {}
-        self.seqs: set[int] = set()
-        self._held: dict[str, Held] = {}
-        self._journal: list[tuple[str, Held | None]] = []
+        self.by_seq: dict[int, Held] = {}
+        """The lease of each task that is out."""
+        self._held: dict[int, Held] = {}  # by token
+        self._journal: list[tuple[Held, int, int, bool]] = []  # seqs from, up to; whether they were lent or taken back
         # Tokens of an earlier life of the master must not fit: it starts anywhere in 62 bits.
         self._tokens = itertools.count(secrets.randbits(62))
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self.by_seq)
 
-    def get(self, task_id: str) -> Held | None:
-        """The lease of a task, if it is out."""
-        return self._held.get(task_id)
-
-    def all(self) -> list[Held]:
-        """All leases that are out, oldest first."""
-        return sorted(self._held.values(), key=lambda held: held.since)
+    def all(self) -> Iterator[tuple[Held, int]]:
+        """Each task that is out, by its seq, with its lease; the oldest lease first."""
+        for held in sorted(self._held.values(), key=lambda held: held.since):
+            for begin, end in self._runs(held):
+                yield from ((held, seq) for seq in range(begin, end))
 
     def session(self, name: str, heard: float) -> Session:
         """The session of this name, made at its first word; hearing of it puts off its deadline. ``heard``: monotonic s."""
@@ -83,43 +88,87 @@ class Leases:
         return session
 
     def lend(self, entry: Entry, session: Session, now: float) -> int:
-        """Note that ``session`` holds the task from ``now`` (monotonic s) on; returns the lease's token."""
-        token = next(self._tokens)
-        self._journal.append((entry.id, self._place(entry.id, Held(entry, token, session, now))))
-        return token
+        """Note that ``session`` holds these tasks from ``now`` (monotonic s) on; returns the lease's token."""
+        held = Held(entry, next(self._tokens), session, now, 0)
+        self._place(held, entry.seq, entry.seq + entry.many)
+        self._journal.append((held, entry.seq, entry.seq + entry.many, True))
+        return held.token
 
-    def take_back(self, task_id: str) -> Held | None:
-        """End a lease; returns what it was, None when the task was not leased."""
-        held = self._place(task_id, None)
+    def take(self, token: int, prefix: str, number: int, many: int) -> Entry | None:
+        """End the lease of so many tasks from this number on, if all of them are out under this token; returns them."""
+        held = self._held.get(token)
+        if held is None or held.entry.prefix != prefix:
+            return None
+        begin = number - held.entry.number
+        seq = held.entry.seq + begin
+        if not 0 <= begin <= begin + many <= held.entry.many:
+            return None
+        if held.left < held.entry.many and set(map(self.by_seq.get, range(seq, seq + many))) != {held}:
+            return None
+        self._take(held, seq, seq + many)
+        return held.entry.part(begin, begin + many)
+
+    def take_back(self, seq: int) -> Held | None:
+        """End the lease of one task; returns it, None when the task was not leased."""
+        held = self.by_seq.get(seq)
         if held is not None:
-            self._journal.append((task_id, held))
+            self._take(held, seq, seq + 1)
         return held
 
-    def held_by(self, session: Session) -> Iterator[Held]:
-        """All leases of a session, oldest task first."""
-        return iter(sorted((self._held[task_id] for task_id in session.ids), key=lambda held: held.entry.seq))
+    def take_all(self, session: Session) -> list[Entry]:
+        """End all leases of a session; returns its tasks, the oldest first."""
+        taken: list[Entry] = []
+        for held in sorted(session.held.values(), key=lambda held: held.entry.seq):
+            for begin, end in self._runs(held):
+                taken.append(held.entry.part(begin - held.entry.seq, end - held.entry.seq))
+                self._take(held, begin, end)
+        return taken
 
     def undo(self) -> None:
         """Take back every change since the last `keep`; a lease of a session that is gone stays ended."""
-        for task_id, before in reversed(self._journal):
-            if before is not None and self.sessions.get(before.session.name) is not before.session:
-                before = None
-            self._place(task_id, before)
+        for held, begin, end, lent in reversed(self._journal):
+            if lent:
+                self._remove(held, [seq for seq in range(begin, end) if self.by_seq.get(seq) is held])
+            elif self.sessions.get(held.session.name) is held.session:
+                self._place(held, begin, end)
         self._journal.clear()
 
     def keep(self) -> None:
         """Make the changes since the last `keep` final."""
         self._journal.clear()
 
-    def _place(self, task_id: str, held: Held | None) -> Held | None:
-        before = self._held.pop(task_id, None)
-        if before is not None:
-            session = before.session
-            session.ids.discard(task_id)
-            session.progress.pop(task_id, None)
-            self.seqs.discard(before.entry.seq)
-        if held is not None:
-            self._held[task_id] = held
-            held.session.ids.add(task_id)
-            self.seqs.add(held.entry.seq)
-        return before
+    def _runs(self, held: Held) -> list[tuple[int, int]]:
+        """Ranges of the seqs that are still out under a lease."""
+        runs: list[tuple[int, int]] = []
+        for seq in range(held.entry.seq, held.entry.seq + held.entry.many):
+            if self.by_seq.get(seq) is not held:
+                continue
+            if runs and runs[-1][1] == seq:
+                runs[-1] = (runs[-1][0], seq + 1)
+            else:
+                runs.append((seq, seq + 1))
+        return runs
+
+    def _take(self, held: Held, begin: int, end: int) -> None:
+        self._remove(held, range(begin, end))
+        self._journal.append((held, begin, end, False))
+
+    def _place(self, held: Held, begin: int, end: int) -> None:
+        self.by_seq.update(dict.fromkeys(range(begin, end), held))
+        held.left += end - begin
+        held.session.leased += end - begin
+        self._held[held.token] = held.session.held[held.token] = held
+
+    def _remove(self, held: Held, seqs: Sequence[int]) -> None:
+        """Forget tasks that are out under this lease."""
+        for seq in seqs:
+            del self.by_seq[seq]
+        session = held.session
+        held.left -= len(seqs)
+        session.leased -= len(seqs)
+        if session.progress:
+            for seq in seqs:
+                session.progress.pop(seq, None)
+        if not held.left:
+            self._held.pop(held.token, None)
+            session.held.pop(held.token, None)

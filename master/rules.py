@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 from taskyard.errors import BadRequest, PayloadTooLarge, SettingsError
-from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, MISSED, RETRIES_AFTER_DEATH, Outcome, Schedule, Task
+from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, MISSED, RETRIES_AFTER_DEATH, Schedule
 from taskyard.moments import check
+from taskyard.series import LARGEST_NUMBER, NOT_NUMBERED, OutcomeSeries, TaskSeries, join_id, split_id
 
 WITH_THE_SLOT_ALIVE = ("exception", "unknown task", "expired", "cancelled")
 LONGEST_NAME = 200
@@ -36,44 +37,47 @@ def pause_before_retry(backoff: float, attempts: int) -> float:
     return float(min(backoff * 2.0 ** min(attempts - 1, 60), BACKOFF_LIMIT) * random.uniform(0.9, 1.1))
 
 
-def read_tasks(rows: Any, payload_limit: int) -> list[Task]:
-    """Tasks from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
-    tasks: list[Task] = _made(Task, rows)
-    for task in tasks:
+def read_tasks(rows: Any, payload_limit: int) -> list[TaskSeries]:
+    """Tasks in series from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
+    tasks: list[TaskSeries] = _made(TaskSeries, rows)
+    for index, one in enumerate(tasks):
         wrong = (
-            _wrong_name(task.id, "id")
-            or _wrong_name(task.job, "job")
-            or _wrong_name(task.name, "name")
-            or (not isinstance(task.payload, bytes) and "payload must be bytes")
-            or _wrong_seconds(task.delay, "delay")
-            or _wrong_options(task)
+            _wrong_series(one.prefix, one.first, one.payloads, "payload")
+            or _wrong_name(one.job, "job")
+            or _wrong_name(one.name, "name")
+            or _wrong_seconds(one.delay, "delay")
+            or _wrong_options(one)
         )
         if wrong:
-            raise BadRequest(f"task {_shown(task.id)}: {wrong}")
-        _check_size(task.id, task.payload, payload_limit)
+            raise BadRequest(f"task {_shown(one.prefix, one.first)}: {wrong}")
+        _check_sizes(one.prefix, one.first, one.payloads, payload_limit)
+        if one.first == NOT_NUMBERED:  # its id may have a number all the same
+            prefix, first = split_id(one.prefix)
+            tasks[index] = one._replace(prefix=prefix, first=first)
     return tasks
 
 
-def read_outcomes(rows: Any, payload_limit: int) -> list[Outcome]:
-    """Outcomes from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
-    outcomes: list[Outcome] = _made(Outcome, rows)
-    for index, outcome in enumerate(outcomes):
+def read_outcomes(rows: Any, payload_limit: int) -> list[OutcomeSeries]:
+    """Outcomes in series from the wire. Raises `BadRequest` or `PayloadTooLarge` that names the first wrong one."""
+    outcomes: list[OutcomeSeries] = _made(OutcomeSeries, rows)
+    for index, one in enumerate(outcomes):
         if (
-            not _is_text(outcome.id)
-            or type(outcome.token) is not int
-            or outcome.kind not in KINDS
-            or not isinstance(outcome.value, bytes)
-            or not isinstance(outcome.cause, str)
-            or type(outcome.delay) not in (int, float)
-            or not -1e10 < outcome.delay < 1e10
-            or type(outcome.final) is not bool
+            _wrong_series(one.prefix, one.first, one.values, "value")
+            or type(one.token) is not int
+            or one.kind not in KINDS
+            or not isinstance(one.cause, str)
+            or type(one.delay) not in (int, float)
+            or not -1e10 < one.delay < 1e10
+            or type(one.final) is not bool
         ):
-            raise BadRequest(f"outcome of task {_shown(outcome.id)} has fields that make no sense")
-        _check_size(outcome.id, outcome.value, payload_limit)
-        if len(outcome.cause) > LONGEST_CAUSE or not _is_text(outcome.cause):
+            raise BadRequest(f"outcome of task {_shown(one.prefix, one.first)} has fields that make no sense")
+        _check_sizes(one.prefix, one.first, one.values, payload_limit)
+        if len(one.cause) > LONGEST_CAUSE or not _is_text(one.cause):
             # A cause quotes what a task raised, which may be anything: no reason to refuse the outcome.
-            cause = outcome.cause[:LONGEST_CAUSE].encode(errors="backslashreplace").decode()[:LONGEST_CAUSE]
-            outcomes[index] = outcome._replace(cause=cause)
+            cause = one.cause[:LONGEST_CAUSE].encode(errors="backslashreplace").decode()[:LONGEST_CAUSE]
+            one = one._replace(cause=cause)
+        prefix, first = split_id(one.prefix) if one.first == NOT_NUMBERED else one[:2]
+        outcomes[index] = one._replace(prefix=prefix, first=first)
     return outcomes
 
 
@@ -136,7 +140,7 @@ def read_schedules(rows: Any, payload_limit: int) -> list[Schedule]:
         )
         if wrong:
             raise BadRequest(f"periodic task {_shown(schedule.name)}: {wrong}")
-        _check_size(schedule.name, schedule.payload, payload_limit)
+        _check_sizes(schedule.name, NOT_NUMBERED, [schedule.payload], payload_limit)
     return schedules
 
 
@@ -166,9 +170,11 @@ def _read_progress(progress: Any) -> dict[str, tuple[float, float, str]]:
     return {task_id: (float(done), float(total), note) for task_id, (done, total, note) in progress.items()}
 
 
-def _shown(task_id: Any) -> str:
+def _shown(name: Any, number: Any = NOT_NUMBERED) -> str:
     # What is no text may be long to print: a number of any size, a list that holds itself a million times.
-    return repr(task_id[:LONGEST_NAME]) if isinstance(task_id, str) else f"without an id (it is a {type(task_id).__name__})"
+    if not isinstance(name, str):
+        return f"without an id (it is a {type(name).__name__})"
+    return repr(join_id(name[:LONGEST_NAME], number if type(number) is int and number < LARGEST_NUMBER else NOT_NUMBERED))
 
 
 def _made(kind: Any, rows: Any) -> Any:
@@ -199,7 +205,7 @@ def _wrong_name(value: Any, what: str, longest: int = LONGEST_NAME) -> str:
     return f"{what} must be text of 1 to {longest} characters"
 
 
-def _wrong_options(task: Task | Schedule) -> str:
+def _wrong_options(task: TaskSeries | Schedule) -> str:
     return (
         _wrong_int(task.priority, "priority")
         or _wrong_int(task.retries, "retries")
@@ -218,9 +224,21 @@ def _wrong_seconds(value: Any, what: str) -> str:
     return "" if type(value) in (int, float) and 0 <= value < 1e10 else f"{what} must be seconds, zero or more"
 
 
-def _check_size(task_id: str, data: bytes, limit: int) -> None:
-    if len(data) > limit:
+def _wrong_series(prefix: Any, first: Any, data: Any, what: str) -> str:
+    if type(first) is not int or not isinstance(data, list | tuple) or not data:
+        return f"a series is text, a whole number and a list of {what}s"
+    if not NOT_NUMBERED <= first <= LARGEST_NUMBER - len(data) or (first == NOT_NUMBERED and len(data) != 1):
+        return f"a series has numbers from 0 up to {LARGEST_NUMBER}, or none and one {what}"
+    if not isinstance(prefix, str) or _wrong_name(join_id(prefix, first + len(data) - 1 if first >= 0 else first), "id"):
+        return _wrong_name(None, "id")
+    return "" if set(map(type, data)) == {bytes} else f"{what} must be bytes"
+
+
+def _check_sizes(prefix: str, first: int, data: Sequence[bytes], limit: int) -> None:
+    size = max(map(len, data))
+    if size > limit:
+        number = first + [len(one) for one in data].index(size) if first >= 0 else first
         raise PayloadTooLarge(
-            f"task {task_id[:LONGEST_NAME]}: {len(data):,} bytes are over the bound of {limit:,} (MASTER_PAYLOAD_LIMIT);"
-            " keep big data in a file or a store and pass its address"
+            f"task {join_id(prefix, number)[:LONGEST_NAME]}: {size:,} bytes are over the bound of {limit:,}"
+            " (MASTER_PAYLOAD_LIMIT); keep big data in a file or a store and pass its address"
         )

@@ -1,4 +1,7 @@
-"""The port: the server side of ``multiprocessing.managers``, hardened. One thread a connection.
+"""The port: the server side of ``multiprocessing.managers``, hardened.
+
+Each connection proves its key to a thread of its own. Then the engine's thread has it (`master.talk`); programs written
+against plain ``BaseManager`` keep their thread, which waits with them (`master.foreign`).
 
 A client names an object, a method and arguments. There are three objects: ``queue`` (the contract), ``task`` and
 ``result`` (the tutorial's queues). Nothing else can be reached: no other method, no object of a client's making, no
@@ -8,26 +11,31 @@ A client names an object, a method and arguments. There are three objects: ``que
 from __future__ import annotations
 
 import math
+import ssl
 import threading
 from collections.abc import Callable
 from functools import partial
-from multiprocessing import AuthenticationError, connection
-from multiprocessing.managers import Server
+from multiprocessing import connection
+from multiprocessing.managers import Server, listener_client  # type: ignore[attr-defined]
 from typing import Any
 
-from master import foreign, rules
-from master.committer import LEASE, Committer, Topic, results_of
+from master import foreign, ration, rules
+from master.committer import LEASE, Committer, results_of
+from master.doorstep import Doorstep, GaveWay
 from master.hangups import Hangups
+from master.keyring import Key, Keyring
+from master.listener import TlsListener
+from master.talk import SEND_SECONDS, Request, Talk
 from taskyard import wire
-from taskyard.errors import BadRequest
+from taskyard.errors import BadRequest, NotAllowed
 from taskyard.log import get_logger
 from taskyard.model import PROTOCOL
 from taskyard.transport import IDENT, LONGEST_WAIT
 
 HANDSHAKES = 256
-"""Connections that may be proving their key at the same time; more wait in the system's backlog."""
-SEND_SECONDS = 30.0
-"""A reply that a client does not take in for so long is given up, and with it what it lent."""
+"""Connections that may be proving their key at the same time; at one more, the one that has been at it for longest gives way."""
+TLS = f"{wire.SERIALIZER}-tls"
+"""Where the standard library's server finds the listener of a port that speaks TLS."""
 ARGUMENTS = {
     "submit": 1,
     "settle": 2,
@@ -52,18 +60,24 @@ logger = get_logger("master")
 
 
 class QueueServer(Server):
-    """Serves a `Committer` on ``address``; ``self.address`` tells the port where 0 was asked for. Raises OSError."""
+    """Serves a `Committer` on ``address``, with ``context`` over TLS only; ``self.address`` tells the port where 0 was asked
+    for. Raises OSError."""
 
     public = ["accept_connection", "create", "incref", "decref", "dummy"]  # noqa: RUF012
-    listener: wire.PlainListener
-    authkey: bytes
+    listener: wire.PlainListener | TlsListener
 
-    def __init__(self, committer: Committer, address: tuple[str, int], authkey: bytes) -> None:
-        super().__init__({}, address, authkey, wire.SERIALIZER)
+    def __init__(
+        self, committer: Committer, address: tuple[str, int], keyring: Keyring, context: ssl.SSLContext | None = None
+    ) -> None:
+        if context is not None:
+            listener_client[TLS] = (partial(TlsListener, context=context), None)
+        # Its own handshake is not used, so that it needs no key.
+        super().__init__({}, address, b"", wire.SERIALIZER if context is None else TLS)
+        self._keyring = keyring
         self._committer = committer
         self._engine = committer.engine
         self.hangups = Hangups(lambda conn: committer.tell(partial(committer.engine.closed, conn)))
-        self._handshakes = threading.Semaphore(HANDSHAKES)
+        self._doorstep = Doorstep(HANDSHAKES)
         self._stopping = threading.Event()
         self._message_limit = max(wire.MESSAGE_BYTES, self._engine.payload_limit + 8 * 1024 * 1024)
 
@@ -76,49 +90,85 @@ class QueueServer(Server):
         """Accept no more."""
         self._stopping.set()
         self.listener.close()
+        self.hangups.stop()
 
     def accepter(self) -> None:
         """Hand each new connection to a thread; when descriptors or threads run out, wait for some to end."""
         while not self._stopping.is_set():
-            self._handshakes.acquire()
             try:
-                conn = self.listener.accept()
-                threading.Thread(target=self.handle_request, args=(conn,), daemon=True).start()
+                self._admit(self.listener.accept())
             except (OSError, RuntimeError) as error:
-                self._handshakes.release()
                 if not self._stopping.wait(0.2):
                     logger.warning("a connection could not be accepted", error=str(error))
+
+    def _admit(self, conn: wire.PlainConnection) -> None:
+        self._doorstep.enter(conn)
+        try:
+            threading.Thread(target=self.handle_request, args=(conn,), daemon=True).start()
+        except RuntimeError:
+            self._doorstep.leave(conn)
+            conn.close()
+            raise
 
     def handle_request(self, conn: Any) -> None:
         """Let a connection prove its key, then do the one thing that it asks for, or serve it until it closes."""
         try:
-            name, args = self._prove(conn)
-        except (AuthenticationError, OSError, EOFError, ValueError) as error:
-            logger.info("a connection was refused", reason=str(error) or type(error).__name__)
-            conn.close()
+            key, name, args = self._prove(conn)
+        except Exception as error:  # what Python's own handshake makes of garbage, too: in 3.11 an AssertionError
+            if not isinstance(error, GaveWay):  # of which there may be thousands a second
+                logger.info("a connection was refused", reason=_words(error))
+            self.ended(conn)
             return
-        finally:
-            self._handshakes.release()
+        handed_on = False
         try:
-            if name == "accept_connection":
-                conn.send(("#RETURN", None))
-                self._serve(conn)
-            else:
+            if name != "accept_connection":
                 conn.send(self._do_once(name, args))
+            else:
+                conn.send(("#RETURN", None))
+                handed_on = self._converse(conn, key)
         except (OSError, EOFError):
             pass
         finally:
-            self._committer.tell(partial(self._engine.closed, conn))
-            conn.close()
+            if not handed_on:
+                self._committer.tell(partial(self._engine.closed, conn))
+                self.ended(conn)
 
-    def _prove(self, conn: wire.PlainConnection) -> tuple[Any, Any]:
-        connection.deliver_challenge(conn, self.authkey)
-        connection.answer_challenge(conn, self.authkey)
+    def ended(self, conn: wire.PlainConnection) -> None:
+        """Close a connection with which there is nothing more to be done; for one that `master.talk` had, what it held was given
+        back before."""
+        conn.close()
+
+    def _converse(self, conn: wire.PlainConnection, key: Key) -> bool:
+        """Serve what a foreign program asks until it closes; whether it is none, and was handed on."""
+        is_foreign = False
+        while True:
+            message = conn.recv_bytes()
+            try:
+                ident, method, args, kwds = _request(message)
+            except ValueError as error:
+                conn.send(("#ERROR", error))
+                continue
+            if ident == IDENT and not is_foreign:
+                Talk(self._committer, conn, partial(self._asked, key), self.ended).begin(message)
+                return True
+            is_foreign = True  # for good: what it took is out on this connection, whose end this thread tells
+            if not self._keyring.holds(key):
+                raise EOFError
+            is_valid = partial(self._keyring.holds, key)
+            foreign.reply(self._committer, self.hangups, conn, key, is_valid, ident, method, args, kwds)
+
+    def _prove(self, conn: wire.PlainConnection) -> tuple[Key, Any, Any]:
+        try:
+            key = self._keyring.prove(conn)
+        finally:
+            if not self._doorstep.leave(conn):
+                raise GaveWay
+        connection.answer_challenge(conn, key.secret)
         conn.max_bytes = self._message_limit
-        _, name, args, _ = self._read(conn)
+        _, name, args, _ = _request(conn.recv_bytes())
         conn.deadline = math.inf
         wire.bound_waits(conn, 0, SEND_SECONDS)
-        return name, args
+        return key, name, args
 
     def _do_once(self, name: Any, args: Any) -> tuple[str, Any]:
         """What a standard client asks on connections of their own: the names of the two queues, their methods."""
@@ -129,63 +179,56 @@ class QueueServer(Server):
             return "#RETURN", (ident, foreign.EXPOSED)
         return "#ERROR", ValueError(f"only {' and '.join(foreign.TYPES)} can be asked for here")
 
-    def _serve(self, conn: wire.PlainConnection) -> None:
-        while True:
-            try:
-                ident, method, args, kwds = self._read(conn)
-            except ValueError as error:
-                conn.send(("#ERROR", error))
-                continue
-            if ident == IDENT:
-                self._reply(conn, method, args)
-            else:
-                foreign.reply(self._committer, self.hangups, conn, ident, method, args, kwds)
-
-    @staticmethod
-    def _read(conn: wire.PlainConnection) -> tuple[Any, Any, Any, Any]:
-        """The next request. Raises ValueError for what is none, OSError and EOFError when the connection ends."""
-        data = conn.recv_bytes()
-        try:
-            first, name, args, kwds = wire.load(data)
-            if not isinstance(args, tuple | list) or not isinstance(kwds, dict):
-                raise TypeError("not a request")
-        except Exception as error:  # an unpickler that reads garbage raises whatever it likes
-            raise ValueError(f"a request that can't be read: {error}") from None
-        return first, name, args, kwds
-
-    def _reply(self, conn: wire.PlainConnection, verb: Any, args: Any) -> None:
-        try:
-            value = self._do(conn, verb, args)
-        except EOFError:
-            raise
-        except Exception as error:
-            conn.send(("#ERROR", (type(error).__name__, str(error))))
-            return
-        if verb == "lease" and value and conn.peer_is_gone():
-            raise EOFError  # closing the connection gives it all back
-        conn.send(("#RETURN", value))
-
-    def _do(self, conn: wire.PlainConnection, verb: Any, args: Any) -> Any:
-        engine, call = self._engine, self._committer.call
+    def _asked(self, key: Key, talk: Talk, message: bytes) -> Request:
+        """What a message asks for. Raises ValueError for what is no request, `taskyard.errors.BadRequest` for a wrong one,
+        `taskyard.errors.NotAllowed`, and EOFError when the key has been taken out of use."""
+        if not self._keyring.holds(key):
+            raise EOFError
+        ident, verb, args, _ = _request(message)
+        engine = self._engine
+        if ident != IDENT:
+            raise BadRequest("a connection that speaks to the queue can't speak to other objects too")
         if verb == "hello":
-            return {"protocol": PROTOCOL, "payload_limit": engine.payload_limit, "message_limit": self._message_limit}
+            limits = {"payload_limit": engine.payload_limit, "message_limit": self._message_limit}
+            return Request(talk, lambda: {"protocol": PROTOCOL, **limits})
         if not isinstance(verb, str) or ARGUMENTS.get(verb) != len(args):
             raise BadRequest(f"no verb {verb if isinstance(verb, str) else ''!r:.100} that takes {len(args)} arguments")
+        if not key.allows(verb):
+            raise NotAllowed(f"the {key.role} key does not allow {verb!r}; see docs/security.md for whose does")
         if verb == "lease":
             session, limit, wait, names = args
             known = None if names is None else rules.read_names(names, "names")
-            lease = partial(engine.lease, conn, session, limit, known, engine.now())
-            return self._wait(conn, lease, LEASE, _seconds(wait))
+            lend = partial(engine.lease, talk, session, limit, known, engine.now())
+            return Request(talk, partial(self._unless_retired, key, lend), LEASE, _seconds(wait))
         if verb == "results":
             job, after, limit, wait = args
-            rules.read_text(job, "job")
-            results = partial(engine.results, job, after, limit)
-            return self._wait(conn, lambda: results() or None, results_of(job), _seconds(wait))
-        return call(partial(getattr(engine, verb), *args))
+            topic = results_of(rules.read_text(job, "job"))
+            read = partial(engine.results, job, after, limit)
+            return Request(talk, lambda: self._unless_retired(key, read) or None, topic, _seconds(wait))
+        return Request(talk, partial(getattr(engine, verb), *args))
 
-    def _wait(self, conn: wire.PlainConnection, run: Callable[[], Any], topic: Topic, seconds: float) -> Any:
-        with self.hangups.watched(conn):
-            return self._committer.call(run, topic, seconds, lambda: conn.gone) or []
+    def _unless_retired(self, key: Key, run: Callable[[], Any]) -> Any:
+        """What a call does that may have waited: its key may have been taken out of use meanwhile. Raises EOFError."""
+        if not self._keyring.holds(key):
+            raise EOFError
+        return run()
+
+
+def _request(message: bytes) -> tuple[Any, Any, Any, Any]:
+    """Object, method, arguments, named arguments. Raises ValueError for what is no request."""
+    try:
+        first, name, args, kwds = ration.load(message)
+        if not isinstance(args, tuple | list) or not isinstance(kwds, dict):
+            raise TypeError("not a request")
+    except Exception as error:  # an unpickler that reads garbage raises whatever it likes
+        raise ValueError(f"a request that can't be read: {_words(error)}") from None
+    return first, name, args, kwds
+
+
+def _words(error: Exception) -> str:
+    # An error quotes what a client sent, which may be long, or made to look like lines of the log.
+    words = f"{error!s:.200}" or type(error).__name__
+    return words if words.isprintable() else ascii(words)
 
 
 def _seconds(wait: Any) -> float:

@@ -1,7 +1,11 @@
 """Every SQL statement of the store, by the name of what it does.
 
-One row a task. A lease is not written down: a leased task's row stays ``ready``, so that after a crash of the master
-whatever was out is simply given out again.
+Tasks that were submitted in a series share a row of ``series``, their payloads a row of ``payloads``; runs of them that are
+done share a row of ``part``. A task that was submitted alone has a row of ``task``, and so has one of a series from the moment
+that it differs from the others: when it fails, is cancelled or put off. ``seq`` counts through all of them.
+
+A lease is not written down: a leased task stays ready on the disk, so that after a crash of the master whatever was out is
+simply given out again.
 """
 
 SCHEMA = """
@@ -71,25 +75,106 @@ CREATE TABLE schedule (
     last       REAL NOT NULL                  -- epoch seconds: the last one that was enqueued; 0: none yet
 ) STRICT, WITHOUT ROWID;
 """
-MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES)
+SERIES = """
+ALTER TABLE task RENAME TO old_task;
+CREATE TABLE task (
+    seq        INTEGER PRIMARY KEY,           -- age: order of submitting
+    prefix     TEXT NOT NULL,                 -- the id, split by `taskyard.series.split_id`
+    number     INTEGER NOT NULL,
+    id         TEXT AS (iif(number < 0, prefix, prefix || '-' || number)) VIRTUAL,
+    job        TEXT NOT NULL,
+    name       TEXT NOT NULL,
+    payload    BLOB,                          -- dropped once the task is done
+    rank       INTEGER NOT NULL,              -- its priority, negated: lower goes first
+    retries    INTEGER NOT NULL,
+    backoff    REAL NOT NULL,                 -- seconds
+    time_limit REAL NOT NULL,                 -- seconds, 0: none
+    result_ttl REAL NOT NULL,                 -- seconds
+    submitted  REAL NOT NULL,                 -- epoch seconds, 0: by a release that did not keep it
+    begin_by   REAL,                          -- epoch seconds until which its first attempt must begin; NULL: no bound
+    state      TEXT NOT NULL,                 -- ready (leased ones too), delayed, done, failed, cancelled
+    due        REAL,                          -- delayed: epoch seconds at which it becomes ready
+    attempts   INTEGER NOT NULL DEFAULT 0,    -- failed ones; with an end, the last one too
+    ended      INTEGER,                       -- results cursor; NULL: open
+    value      BLOB,
+    cause      TEXT NOT NULL DEFAULT '',
+    expires    REAL,                          -- ended: epoch seconds at which it is forgotten
+    UNIQUE (prefix, number)
+) STRICT;
+INSERT INTO task SELECT seq, prefix_of(id), number_of(id), job, name, payload, rank, retries, backoff, time_limit, result_ttl,
+    submitted, begin_by, state, due, attempts, ended, value, cause, expires FROM old_task;
+DROP TABLE old_task;
+CREATE INDEX task_ready ON task (name, rank, seq) WHERE state = 'ready';
+CREATE INDEX task_delayed ON task (due) WHERE state = 'delayed';
+CREATE INDEX task_ended ON task (job, ended) WHERE ended IS NOT NULL;
+CREATE INDEX task_expires ON task (expires) WHERE expires IS NOT NULL;
+CREATE INDEX task_failed ON task (seq) WHERE state = 'failed';
+CREATE INDEX task_job ON task (job);           -- and, as every index, by seq
+CREATE INDEX task_begin_by ON task (begin_by) WHERE begin_by IS NOT NULL AND attempts = 0 AND ended IS NULL;
+CREATE TABLE series (
+    seq        INTEGER PRIMARY KEY,           -- of its first task
+    last       INTEGER NOT NULL,              -- seq of its last one
+    prefix     TEXT NOT NULL,                 -- of their ids
+    first      INTEGER NOT NULL,              -- number of the first
+    job        TEXT NOT NULL,                 -- and so on as in `task`
+    name       TEXT NOT NULL,
+    rank       INTEGER NOT NULL,
+    retries    INTEGER NOT NULL,
+    backoff    REAL NOT NULL,
+    time_limit REAL NOT NULL,
+    result_ttl REAL NOT NULL,
+    submitted  REAL NOT NULL,
+    open       INTEGER NOT NULL,              -- tasks of which no row of `part` tells
+    kept       INTEGER NOT NULL,              -- those, and done ones whose results are kept
+    UNIQUE (prefix, first)
+) STRICT;
+CREATE INDEX series_ready ON series (name, rank, last) WHERE open > 0;
+CREATE INDEX series_job ON series (job);
+CREATE TABLE payloads (
+    seq  INTEGER PRIMARY KEY,                 -- of the series
+    data BLOB NOT NULL                        -- a pickled list; dropped once none of its tasks is open
+) STRICT;
+CREATE TABLE part (                           -- tasks of a series that are not open any more
+    seq     INTEGER PRIMARY KEY,              -- of the first
+    last    INTEGER NOT NULL,                 -- seq of the last
+    series  INTEGER NOT NULL,                 -- seq of the series
+    job     TEXT NOT NULL,
+    ended   INTEGER,                          -- done: results cursor of the last, behind those of the others; NULL: forgotten, or
+    data    BLOB,                             -- rows of `task` now. Done: a pickled list of values
+    expires REAL                              -- done: epoch seconds at which they are forgotten
+) STRICT;
+CREATE INDEX part_ended ON part (job, ended) WHERE ended IS NOT NULL;
+CREATE INDEX part_expires ON part (expires) WHERE expires IS NOT NULL;
+"""
+MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES)
 """Each makes a file of the version before it, beginning with an empty one, into one of the next."""
 VERSION = len(MIGRATIONS)
 """``PRAGMA user_version``; a file with a higher one was written by a newer release."""
 
 ADD_TASK = """
-INSERT INTO task (seq, id, job, name, payload, rank, retries, backoff, time_limit, result_ttl, submitted, begin_by, state, due)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING
+INSERT INTO task (seq, prefix, number, job, name, payload, rank, retries, backoff, time_limit, result_ttl, submitted, begin_by,
+    state, due)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (prefix, number) DO NOTHING
 """
-LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM task"
-LAST_CURSOR = "SELECT max(coalesce((SELECT max(ended) FROM task), 0), (SELECT value FROM meta WHERE key = 'cursor'))"
+LAST_SEQ = "SELECT max(coalesce((SELECT max(seq) FROM task), 0), coalesce((SELECT max(last) FROM series), 0))"
+LAST_CURSOR = """
+SELECT max(coalesce((SELECT max(ended) FROM task), 0), coalesce((SELECT max(ended) FROM part), 0),
+    (SELECT value FROM meta WHERE key = 'cursor'))
+"""
 KEEP_CURSOR = "UPDATE meta SET value = max(value, ?) WHERE key = 'cursor'"
-COUNT_STATES = "SELECT state, count(*) FROM task GROUP BY state"
-READY_NAMES = "SELECT DISTINCT name FROM task WHERE state = 'ready'"
+COUNT_STATES = """
+SELECT state, sum(many) FROM (
+    SELECT state, count(*) AS many FROM task GROUP BY state
+    UNION ALL SELECT 'ready', sum(open) FROM series
+    UNION ALL SELECT 'done', sum(kept - open) FROM series
+) GROUP BY state HAVING sum(many) > 0
+"""
+READY_NAMES = "SELECT name FROM task WHERE state = 'ready' UNION SELECT name FROM series WHERE open > 0"
 
-# `ready` columns, as `master.ready.Entry` takes them; a big payload is fetched when the task is leased.
+# `ready` columns; a big payload is fetched when the task is leased.
 INLINE_BYTES = 2048
 READY_COLUMNS = f"""
-    rank, seq, id, job, name, iif(length(payload) <= {INLINE_BYTES}, payload, NULL), time_limit, attempts,
+    rank, seq, prefix, number, job, name, iif(length(payload) <= {INLINE_BYTES}, payload, NULL), time_limit, attempts,
     coalesce(begin_by, 9e999)
 """
 READY = f"""
@@ -97,8 +182,9 @@ SELECT {READY_COLUMNS} FROM task WHERE state = 'ready' AND name = ? AND (rank, s
 """
 READY_BY_SEQ = f"SELECT {READY_COLUMNS} FROM task WHERE seq = ?"
 PAYLOAD = "SELECT payload FROM task WHERE seq = ?"
-BY_ID = "SELECT seq, state, job, name, attempts, result_ttl FROM task WHERE id = ?"
-RETRY_RULES = "SELECT retries, backoff, result_ttl FROM task WHERE seq = ?"
+BY_ID = "SELECT seq, state, job, name, attempts FROM task WHERE prefix = ? AND number = ?"
+NUMBERS = "SELECT number FROM task WHERE prefix = ? AND number BETWEEN ? AND ?"
+RETRY_RULES = "SELECT retries, backoff FROM task WHERE seq = ?"
 
 # An end is written once: each of these names the states in which the task is still open.
 END_DONE = """
@@ -112,40 +198,96 @@ WHERE seq = ? AND state IN ('ready', 'delayed')
 DELAY = "UPDATE task SET state = 'delayed', due = ?, attempts = ?, cause = ? WHERE seq = ? AND state IN ('ready', 'delayed')"
 DUE = "SELECT seq FROM task WHERE state = 'delayed' AND due <= ? ORDER BY due LIMIT ?"
 MAKE_READY = "UPDATE task SET state = 'ready', due = NULL WHERE seq = ? AND state = 'delayed'"
+PUT_OFF_TOO_FAR = """
+SELECT seq, iif(attempts, due - ?1, ?2 + due - submitted), iif(attempts, submitted, ?2) FROM task
+WHERE state = 'delayed' AND iif(attempts, ?1 > 0, submitted > ?2)
+"""
+"""By a clock that was set back by so many seconds to this moment. When a retry was put off is not known; a task that was
+submitted in the future speaks for itself, and is as if submitted now, so that it is put right once and not at each start."""
+PUT_OFF = "UPDATE task SET due = ?2, begin_by = begin_by - submitted + ?3, submitted = ?3 WHERE seq = ?1"
 NEXT_DUE = "SELECT min(due) FROM task WHERE state = 'delayed'"
 NOT_BEGUN = """
-SELECT seq, state, job, name, id, begin_by - submitted FROM task
+SELECT seq, state, job, name, begin_by - submitted FROM task
 WHERE begin_by <= ? AND attempts = 0 AND ended IS NULL ORDER BY begin_by LIMIT ?
 """
 
 RESULTS = """
-SELECT ended, id, state, coalesce(value, x''), cause, attempts FROM task
-WHERE job = ? AND ended > ? ORDER BY ended LIMIT ?
+SELECT ended, prefix, number, state, coalesce(value, x''), cause, attempts FROM task
+WHERE job = ? AND ended > ? ORDER BY ended
 """
 RETRY = """
 UPDATE task SET state = 'ready', attempts = 0, ended = NULL, value = NULL, cause = '', expires = NULL, begin_by = NULL
-WHERE id = ? AND state = 'failed' RETURNING seq, job
+WHERE prefix = ? AND number = ? AND state = 'failed' RETURNING seq, job
 """
 FORGET = "DELETE FROM task WHERE job = ? AND ended IS NOT NULL RETURNING state, job"
 EXPIRE = """
 DELETE FROM task WHERE seq IN (SELECT seq FROM task WHERE expires <= ? ORDER BY expires LIMIT ?) RETURNING state, job
 """
-NEXT_EXPIRY = "SELECT min(expires) FROM task WHERE expires IS NOT NULL"
+NEXT_EXPIRY = """
+SELECT min(expires) FROM (
+    SELECT min(expires) AS expires FROM task WHERE expires IS NOT NULL
+    UNION ALL SELECT min(expires) FROM part WHERE expires IS NOT NULL
+)
+"""
 
-# As `taskyard.model.Found` and `Details` have them.
-FOUND_COLUMNS = "id, job, name, state, -rank, attempts, cause, submitted"
-FIND_ONE = f"SELECT {FOUND_COLUMNS} FROM task WHERE id = ?"
+# As `taskyard.model.Found` and `Details` have them, behind the seq.
+FOUND_COLUMNS = "seq, id, job, name, state, -rank, attempts, cause, submitted"
+FIND_ONE = f"SELECT {FOUND_COLUMNS} FROM task WHERE seq = ?"
 SHOW = f"""
 SELECT {FOUND_COLUMNS}, coalesce(due, 0), coalesce(begin_by, 0), coalesce(expires - result_ttl, 0), coalesce(expires, 0),
-    retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'') FROM task WHERE id = ?
+    retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'')
+FROM task WHERE prefix = ? AND number = ?
 """
 
 
 def find(by_state: bool, by_job: bool) -> str:
     """Tasks of a state, of a job, of both or of neither, in the order of their age."""
     where = " AND ".join(["state = ?"] * by_state + ["job = ?"] * by_job) or "TRUE"
-    return f"SELECT {FOUND_COLUMNS} FROM task WHERE {where} ORDER BY seq LIMIT ? OFFSET ?"
+    return f"SELECT {FOUND_COLUMNS} FROM task WHERE {where} ORDER BY seq"
 
+
+ADD_SERIES = """
+INSERT INTO series (seq, last, prefix, first, job, name, rank, retries, backoff, time_limit, result_ttl, submitted, open, kept)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+"""
+ADD_PAYLOADS = "INSERT INTO payloads VALUES (?, ?)"
+PAYLOADS = "SELECT data FROM payloads WHERE seq = ?"
+SERIES_COLUMNS = (
+    "seq, last, prefix, first, job, name, rank, retries, backoff, time_limit, result_ttl, submitted, open, kept"  # as `Series`
+)
+SERIES_BEFORE = f"SELECT {SERIES_COLUMNS} FROM series WHERE prefix = ? AND first <= ? ORDER BY first DESC LIMIT 1"
+SERIES_BY_SEQ = f"SELECT {SERIES_COLUMNS} FROM series WHERE seq = ?"
+READY_SERIES = f"""
+SELECT {SERIES_COLUMNS} FROM series WHERE name = ? AND open > 0 AND (rank, last) > (?, ?) ORDER BY rank, last
+"""
+ALL_SERIES = f"SELECT {SERIES_COLUMNS} FROM series ORDER BY seq"
+SERIES_OF_JOB = f"SELECT {SERIES_COLUMNS} FROM series WHERE job = ? ORDER BY seq"
+CLOSE_TASKS = "UPDATE series SET open = open - ?, kept = kept - ? WHERE seq = ? RETURNING last, open, kept"
+DROP_PAYLOADS = "DELETE FROM payloads WHERE seq = ?"
+REMOVE_SERIES = "DELETE FROM series WHERE seq = ?"
+REMOVE_PARTS = "DELETE FROM part WHERE seq BETWEEN ? AND ?"
+PARTS = "SELECT seq, last, ended IS NOT NULL FROM part WHERE seq BETWEEN ? AND ? ORDER BY seq"
+PART_OF = "SELECT seq, last, ended IS NOT NULL, expires FROM part WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+VALUES_OF = "SELECT seq, data FROM part WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
+ADD_DONE = "INSERT INTO part SELECT ?, ?, seq, job, ?, ?, ? + result_ttl FROM series WHERE seq = ?"
+ADD_GONE = "INSERT INTO part SELECT ?, ?, seq, job, NULL, NULL, NULL FROM series WHERE seq = ?"
+GIVE_ROW = """
+INSERT INTO task (seq, prefix, number, job, name, payload, rank, retries, backoff, time_limit, result_ttl, submitted, state)
+SELECT ?, prefix, first + ? - seq, job, name, ?, rank, retries, backoff, time_limit, result_ttl, submitted, 'ready'
+FROM series WHERE seq = ?
+"""
+RESULTS_OF_PARTS = """
+SELECT part.ended, part.last - part.seq + 1, prefix, first + part.seq - series.seq, data
+FROM part JOIN series ON series.seq = part.series WHERE part.job = ? AND part.ended > ? ORDER BY part.ended
+"""
+FORGET_PARTS = """
+UPDATE part SET ended = NULL, data = NULL, expires = NULL WHERE job = ? AND ended IS NOT NULL
+RETURNING series, job, last - seq + 1
+"""
+EXPIRE_PARTS = """
+UPDATE part SET ended = NULL, data = NULL, expires = NULL
+WHERE seq IN (SELECT seq FROM part WHERE expires <= ? ORDER BY expires LIMIT ?) RETURNING series, job, last - seq + 1
+"""
 
 COUNT_JOB = """
 INSERT INTO job (id, created, tasks, done, failed, cancelled) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET

@@ -5,24 +5,32 @@ WAL with ``synchronous=FULL``: when COMMIT returns, the transaction is on the di
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from master import sql
 from taskyard.errors import StoreBroken, StoreFull
+from taskyard.series import split_id
 
 FILE = "taskyard.db"
 CHECKED_BYTES = 256 * 1024 * 1024
 """Files up to this size are read through at the start (under a second); in a larger one damage shows when it is met."""
+ROOM_BYTES, ROOM_SECONDS = 256 * 1024 * 1024, 1.0
+"""More than what is written between two looks at how much room the disk has."""
+LOG_PAGES = 1000
+"""After so many pages in it SQLite folds the log into the file (its own default)."""
+LOG_BYTES = 16 * 1024 * 1024
+"""The log keeps no more than this once it was folded in: one huge transaction must not make it large for ever."""
 
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
 class Store:
-    """Statements and transactions on the queue's file. Used by one thread.
+    """Statements and transactions on the queue's file. Used by one thread at a time.
 
     Opening raises `StoreBroken` when the file is damaged, was written by a newer release, is in use by another master or
     can't be written; every statement may raise `StoreFull` or `StoreBroken`.
@@ -31,20 +39,29 @@ class Store:
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
         self._open_transaction = False
+        self._roomy = False
+        self._cut = 0
+        """Pages cut off since the file became shorter."""
+        self._look_again = 0.0
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # Any thread may open it; only the engine's thread uses it from then on.
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
+            self._db = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise StoreBroken(
                 f"{self.path} can't be opened: {error}; the folder must exist and be writable by the master's user"
             ) from None
         try:
-            with self._in_words():
-                self._set_up()
+            self._set_up()
+        except sqlite3.Error as error:
+            self._db.close()
+            raise self._in_words(error) from error
         except BaseException:
             self._db.close()
             raise
+
+    def _connect(self) -> sqlite3.Connection:
+        # Any thread may open it; the committer sees to it that only one uses it at a time.
+        return sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=2.0)
 
     def _set_up(self) -> None:
         run = self._db.execute
@@ -61,6 +78,7 @@ class Store:
             run("PRAGMA auto_vacuum=INCREMENTAL")
         run("PRAGMA journal_mode=WAL")
         run("PRAGMA synchronous=FULL")
+        run(f"PRAGMA journal_size_limit={LOG_BYTES}")
         run("PRAGMA cache_size=-65536")
         run("PRAGMA temp_store=MEMORY")
         if self.path.stat().st_size <= CHECKED_BYTES:
@@ -68,6 +86,8 @@ class Store:
             if verdict != "ok":
                 raise StoreBroken(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
         if version < sql.VERSION:
+            self._db.create_function("prefix_of", 1, lambda task_id: split_id(task_id)[0], deterministic=True)
+            self._db.create_function("number_of", 1, lambda task_id: split_id(task_id)[1], deterministic=True)
             steps = " ".join(sql.MIGRATIONS[version:])
             self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={sql.VERSION}; COMMIT;")
         # Says now, not at the first submit, that the file can't be written. A full disk is no reason not to start.
@@ -78,27 +98,40 @@ class Store:
 
     def rows(self, statement: str, *args: Any) -> list[tuple[Any, ...]]:
         """Rows of a SELECT, or of a change that returns some."""
-        with self._in_words():
+        try:
             if not statement.lstrip().startswith("SELECT"):
                 self._begin()
             return self._db.execute(statement, args).fetchall()
+        except sqlite3.Error as error:
+            raise self._in_words(error) from error
 
     def row(self, statement: str, *args: Any) -> tuple[Any, ...] | None:
         """The first row, or None."""
         found = self.rows(statement, *args)
         return found[0] if found else None
 
+    def each(self, statement: str, *args: Any) -> Iterator[tuple[Any, ...]]:
+        """Rows of a SELECT one by one, for those who may stop early; nothing is changed meanwhile."""
+        try:
+            yield from self._db.execute(statement, args)
+        except sqlite3.Error as error:
+            raise self._in_words(error) from error
+
     def change(self, statement: str, *args: Any) -> int:
         """Run one change within the transaction; returns how many rows it met."""
-        with self._in_words():
+        try:
             self._begin()
             return self._db.execute(statement, args).rowcount
+        except sqlite3.Error as error:
+            raise self._in_words(error) from error
 
     def change_many(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> int:
         """Run a change once for each row within the transaction; returns how many rows they met."""
-        with self._in_words():
+        try:
             self._begin()
             return self._db.executemany(statement, rows).rowcount
+        except sqlite3.Error as error:
+            raise self._in_words(error) from error
 
     # Transactions
 
@@ -111,8 +144,10 @@ class Store:
         """Make what was changed durable; returns whether there was anything. Raises `StoreFull`, `StoreBroken`."""
         if not self._open_transaction:
             return False
-        with self._in_words():
+        try:
             self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise self._in_words(error) from error
         self._open_transaction = False
         return True
 
@@ -124,10 +159,32 @@ class Store:
                 self._db.execute("ROLLBACK")
 
     def give_back_space(self, pages: int) -> None:
-        """Cut up to ``pages`` free pages off the file; call it between transactions."""
-        with self._in_words():
-            # As a script: `execute` gives up a statement without columns after its first step, which frees one page.
-            self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
+        """Cut up to ``pages`` free pages off the file; call it in idle moments, between transactions."""
+        try:
+            (free,) = self._db.execute("PRAGMA freelist_count").fetchone()
+            if free:
+                # As a script: `execute` gives up a statement without columns after its first step, which frees one page.
+                self._db.executescript(f"PRAGMA incremental_vacuum({pages})")
+                self._cut += min(free, pages)
+            elif self._cut >= LOG_PAGES:
+                # The file itself becomes shorter with a checkpoint, and what was cut makes too little of a log for one.
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+                self._cut = 0
+        except sqlite3.Error as error:
+            raise self._in_words(error) from error
+
+    def has_room(self) -> bool:
+        """Whether the disk had, not a second ago, so much room that what is written now will find its own."""
+        now = monotonic()
+        if now >= self._look_again:
+            self._look_again = now + ROOM_SECONDS
+            try:
+                disk = os.statvfs(self.path.parent)
+            except OSError:  # what is to be written may be taken nevertheless
+                self._roomy = False
+            else:
+                self._roomy = disk.f_bavail * disk.f_frsize >= ROOM_BYTES
+        return self._roomy
 
     def size(self) -> int:
         """Bytes of the file and of its log."""
@@ -139,14 +196,7 @@ class Store:
         self.rollback()
         self._db.close()
 
-    @contextmanager
-    def _in_words(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise self._error_of(error) from error
-
-    def _error_of(self, error: sqlite3.Error) -> StoreFull | StoreBroken:
+    def _in_words(self, error: sqlite3.Error) -> StoreFull | StoreBroken:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
         if code == sqlite3.SQLITE_FULL:
             return StoreFull(f"the disk that holds {self.path} is full: free some space, the queue goes on by itself")

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
+from operator import itemgetter
 from typing import Any
 
 from master import rules, sql
 from master.moves import Moves
+from master.series import SeriesRows, without
 from taskyard.errors import BadRequest
-from taskyard.model import END_STATES, OPEN_STATES, Details, Found, Result
+from taskyard.model import END_STATES, OPEN_STATES, Details, Found
+from taskyard.series import ResultSeries, join_id, split_id
 
 REPLY_BYTES = 8 * 1024 * 1024
 """Payloads or values that one reply holds, about; at least one goes whatever its size."""
 REPLY_ROWS = 50_000
 """Results or tasks that one reply holds."""
-LONG_OF_RESULT = tuple(map(Result._fields.index, ("value", "cause")))
+VALUES = ResultSeries._fields.index("values")
 LONG_OF_FOUND = (Found._fields.index("cause"),)
 LONG_OF_DETAILS = tuple(map(Details._fields.index, ("payload", "value", "cause")))
 """Fields that may be long."""
@@ -26,9 +31,23 @@ class Views(Moves):
     """What clients are told. Replies are plain data, in the order of `taskyard.model`'s fields."""
 
     def results(self, job: Any, after: Any, limit: Any) -> list[Row]:
-        """Results of a job behind a cursor, at most `REPLY_BYTES` of them."""
+        """Results of a job behind a cursor, at most `REPLY_BYTES` of them: rows of `taskyard.series.ResultSeries`."""
         rules.read_text(job, "job")
-        return _page(self.store.rows(sql.RESULTS, job, rules.read_int(after, "after"), _rows(limit)), *LONG_OF_RESULT)
+        after, limit = rules.read_int(after, "after"), _rows(limit)
+        alone = self.store.each(sql.RESULTS, job, after)
+        page: list[Row] = []
+        size = 0
+        for row in merge(alone_rows(alone), self._series.results(job, after), key=itemgetter(0)):
+            values = row[VALUES]
+            fitting = _fitting(values, limit, REPLY_BYTES - size - len(row[VALUES + 1]), not page)
+            if fitting < len(values):
+                if fitting:
+                    page.append((*row[:VALUES], values[:fitting], *row[VALUES + 1 :]))
+                break
+            page.append(row)
+            size += sum(map(len, values)) + len(row[VALUES + 1])
+            limit -= len(values)
+        return page
 
     def find(self, state: Any, job: Any, limit: Any, after: Any) -> list[Row]:
         """Tasks in a state (None: any), oldest first, skipping ``after``."""
@@ -36,19 +55,48 @@ class Views(Moves):
         if job is not None:
             rules.read_text(job, "job")
         if state is not None and rules.read_text(state, "state") not in (*OPEN_STATES, *END_STATES):
-            raise BadRequest(f"no state {state!r}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
-        if state == "leased":
-            held = [held.entry.id for held in self._leases.all() if job in (None, held.entry.job)]
-            found = [self.store.rows(sql.FIND_ONE, task_id)[0] for task_id in held[after : after + limit]]
-        else:
-            # A leased task's row says ready; as many more are read as may have to be left out.
-            margin = len(self._leases) if state == "ready" else 0
-            many = min(limit + after + margin, 2**63 - 1) if margin else limit
-            given = [value for value in (state, job) if value is not None]
-            found = self.store.rows(sql.find(state is not None, job is not None), *given, many, 0 if margin else after)
-            if margin:
-                found = [row for row in found if self._leases.get(row[0]) is None][after:]
-        return _page([self._told(row) for row in found[:limit]], *LONG_OF_FOUND)
+            raise BadRequest(f"no state {state!r:.100}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
+        found = self._leased(job) if state == "leased" else self._found(state, job)
+        page: list[Row] = []
+        for run in found:
+            skipped = min(after, len(run))
+            after -= skipped
+            page += (self._told(run[index]) for index in range(skipped, min(len(run), skipped + limit - len(page))))
+            if len(page) == limit:
+                break
+        return _page(page, *LONG_OF_FOUND)
+
+    def _leased(self, job: str | None) -> Iterator[Sequence[Row]]:
+        """Leased tasks with their seqs, the oldest lease first."""
+        for held, seq in self._leases.all():
+            if job in (None, held.entry.job):
+                if held.entry.series:
+                    yield SeriesRows(self._series.by_seq(held.entry.series), seq, seq + 1, "ready")
+                else:
+                    yield self.store.rows(sql.FIND_ONE, seq)
+
+    def _found(self, state: str | None, job: str | None) -> Iterator[Sequence[Row]]:
+        """Tasks of a state with their seqs, oldest first, in runs."""
+        given = [value for value in (state, job) if value is not None]
+        rows: Iterator[Sequence[Row]] = ([row] for row in self.store.each(sql.find(state is not None, job is not None), *given))
+        leased = self._leases.by_seq
+        if state == "ready":
+            rows = (row for row in rows if row[0][0] not in leased)
+        if state not in (None, "ready", "done"):
+            return rows
+        return merge(rows, self._of_series(state, job), key=lambda run: run[0][0])
+
+    def _of_series(self, state: str | None, job: str | None) -> Iterator[Sequence[Row]]:
+        for series in self._series.all(job):
+            for begin, end, done in self._series.runs(series):
+                if done:
+                    runs = [(begin, end)] if state != "ready" else []
+                elif state == "ready":
+                    runs = list(without(begin, end, self._leases.by_seq))
+                else:
+                    runs = [(begin, end)] if state is None else []
+                for run in runs:
+                    yield SeriesRows(series, *run, "done" if done else "ready")
 
     def show(self, ids: Any, payloads: Any) -> list[Row]:
         """All that is known of these tasks, at most `REPLY_BYTES` of it."""
@@ -57,10 +105,11 @@ class Views(Moves):
         shown: list[Row] = []
         size = 0
         for task_id in rules.read_names(ids, "ids"):
-            row = self.store.row(sql.SHOW, payloads, task_id)
+            prefix, number = split_id(task_id)
+            row = self.store.row(sql.SHOW, payloads, prefix, number) or self._series.show(prefix, number, payloads)
             if row is None:
                 continue
-            held = self._leases.get(task_id)
+            held = self._leases.by_seq.get(row[0])
             row = (*self._told(row), held.session.name if held else "")
             size += _size(row, LONG_OF_DETAILS)
             if (shown and size > REPLY_BYTES) or len(shown) == REPLY_ROWS:
@@ -73,18 +122,18 @@ class Views(Moves):
         limit, now = _rows(limit), self.now()
         if job is not None:
             rules.read_text(job, "job")
-        leases = [held for held in self._leases.all() if job in (None, held.entry.job)]
+        leases = ((held, seq) for held, seq in self._leases.all() if job in (None, held.entry.job))
         return [
             (
-                entry.id,
-                entry.job,
-                entry.name,
-                session.name,
-                entry.attempts + 1,
-                round(now - since, 3),
-                *session.progress.get(entry.id, (0.0, 0.0, "")),
+                join_id(held.entry.prefix, held.entry.number + seq - held.entry.seq),
+                held.entry.job,
+                held.entry.name,
+                held.session.name,
+                held.entry.attempts + 1,
+                round(now - held.since, 3),
+                *held.session.progress.get(seq, (0.0, 0.0, "")),
             )
-            for entry, _, session, since in leases[:limit]
+            for held, seq in islice(leases, limit)
         ]
 
     def jobs(self, job: Any, limit: Any, after: Any) -> list[Row]:
@@ -124,7 +173,7 @@ class Views(Moves):
                 session.info["slots"],
                 session.info["busy"],
                 tuple(session.info["tasks"]),
-                len(session.ids),
+                session.leased,
                 round(now - session.seen, 3),
                 session.info["python"],
             )
@@ -132,8 +181,23 @@ class Views(Moves):
         ]
 
     def _told(self, row: Row) -> Row:
-        """A task's row with the state of a leased one."""
-        return row if self._leases.get(row[0]) is None else (*row[:STATE], "leased", *row[STATE + 1 :])
+        """A task's row without its seq, and with the state of a leased one."""
+        return row[1:] if row[0] not in self._leases.by_seq else (*row[1 : STATE + 1], "leased", *row[STATE + 2 :])
+
+
+def alone_rows(rows: Iterable[Row]) -> Iterator[Row]:
+    """Results of tasks with rows of their own, as rows of series."""
+    for cursor, prefix, number, state, value, cause, attempts in rows:
+        yield cursor, prefix, number, state, [value], cause, attempts
+
+
+def _fitting(values: Sequence[bytes], limit: int, size: int, one_at_least: bool) -> int:
+    """How many of the values, at most ``limit``, take at most ``size`` bytes."""
+    for index, value in enumerate(values):
+        size -= len(value)
+        if index == limit or (size < 0 and (index or not one_at_least)):
+            return index
+    return len(values)
 
 
 def _rows(limit: Any) -> int:

@@ -4,7 +4,8 @@ An envelope is one letter and its content, and envelopes lie within each other, 
 
 ``r``  names of exceptions, a line feed, a payload: attempts that raise another exception are final
 ``f``  a Python version, a line feed, a pickled pair: a function by value, and the payload with its arguments
-``m``  a pickled list of payloads: many calls in one task; its value is ``m`` too (see `pack_outcomes`)
+``m``  a pickled list of payloads: many calls in one task; or, where all arguments are plain (`taskyard.codec.PLAIN`), a
+       pickled tuple of their columns. Its value is ``m`` too (see `pack_outcomes`, `pack_values`)
 ``p`` ``j``  the arguments ``(args, kwargs)`` of one call (see `taskyard.codec`)
 """
 
@@ -13,8 +14,10 @@ from __future__ import annotations
 import pickle
 import sys
 from collections.abc import Sequence
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
+from taskyard.codec import encode
 from taskyard.errors import TaskyardError
 
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -34,8 +37,8 @@ class Call(NamedTuple):
     """Names of exceptions after which another attempt may follow; None: not said."""
     function: bytes
     """A function by value, pickled; empty: it is called by the task's name."""
-    payloads: list[bytes]
-    """Arguments of each call, encoded."""
+    payloads: list[Any]
+    """Arguments of each call, encoded; or, where all are plain, as they are."""
     many: bool
     """Whether the value is to be one of `pack_outcomes`."""
 
@@ -59,15 +62,37 @@ def pack_many(payloads: list[bytes]) -> bytes:
     return MANY + pickle.dumps(payloads, protocol=5)
 
 
+def pack_plain(arguments: Sequence[tuple[Any, ...]]) -> bytes:
+    """Many calls of one function with the same number of plain arguments, at least one, as one payload."""
+    columns = tuple(list(map(itemgetter(index), arguments)) for index in range(len(arguments[0])))
+    return MANY + pickle.dumps(columns, protocol=5)
+
+
 def pack_outcomes(seconds: float, outcomes: list[OneOutcome]) -> bytes:
     """The value of many calls: how long they took together, and what became of each, in their order."""
     return MANY + pickle.dumps((seconds, outcomes), protocol=5)
 
 
+def pack_values(seconds: float, values: list[Any]) -> bytes:
+    """The same where all calls have returned, and what they have returned is plain."""
+    return MANY + pickle.dumps((seconds, values, True), protocol=5)
+
+
+def unpack_values(value: bytes) -> tuple[float, list[Any], bool]:
+    """The value of many calls: their seconds, and whether what stands between are values (`pack_values`) or outcomes."""
+    seconds, ends, *is_plain = pickle.loads(memoryview(value)[1:])
+    return seconds, ends, bool(is_plain)
+
+
 def unpack_outcomes(value: bytes) -> tuple[float, list[OneOutcome]]:
-    """What `pack_outcomes` was given."""
-    seconds, outcomes = pickle.loads(memoryview(value)[1:])
-    return seconds, outcomes
+    """What `pack_outcomes` was given, or what it would have been given for `pack_values`."""
+    seconds, ends, is_plain = unpack_values(value)
+    return seconds, as_outcomes(ends) if is_plain else ends
+
+
+def as_outcomes(values: Sequence[Any]) -> list[OneOutcome]:
+    """Of calls that have returned these values."""
+    return [(True, encode(value)) for value in values]
 
 
 def unpack(payload: bytes) -> Call:
@@ -83,7 +108,8 @@ def unpack(payload: bytes) -> Call:
             raise TaskyardError(f"a function of Python {version.decode()} can't run on Python {PYTHON}")
         function, payload = pickle.loads(content)
     if payload[:1] == MANY:
-        return Call(retry_on, function, pickle.loads(memoryview(payload)[1:]), True)
+        many = pickle.loads(memoryview(payload)[1:])
+        return Call(retry_on, function, list(zip(*many, strict=True)) if isinstance(many, tuple) else many, True)
     return Call(retry_on, function, [payload], False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import threading
 import time
@@ -13,17 +14,18 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TypeVar
 
-from taskyard import calls, functions
+from taskyard import calls, functions, registry
 from taskyard.codec import encode
 from taskyard.errors import SettingsError, TaskyardError
 from taskyard.exchange import GOODBYE_SECONDS, Exchange
-from taskyard.futures import TaskFuture
+from taskyard.futures import Block, TaskFuture
 from taskyard.jobs import Job
-from taskyard.mapping import WINDOW, Mapping
+from taskyard.keys import Authkey, follow_authkey
+from taskyard.mapping import AT_HAND, WINDOW, Mapping
 from taskyard.model import BY_CAUSE, WorkerInfo
 from taskyard.options import Options
 from taskyard.registry import options_of
-from taskyard.settings import find_authkey, load_settings
+from taskyard.settings import load_settings
 from taskyard.transport import RemoteQueue
 
 T = TypeVar("T")
@@ -105,19 +107,22 @@ class Calls(Executor):
             raise SettingsError("a key is one call's: map makes many")
         deadline = None if timeout is None else time.monotonic() + timeout
         function = functions.pickle_function(fn) if by_value else b""
-        encoded = self._encoded(zip(*iterables, strict=False), by_value)
         cluster = self._cluster
         cluster._check_open()
 
-        def submit(payloads: list[bytes]) -> TaskFuture:
-            payload = calls.pack_many(payloads)
+        def send(payloads: list[bytes], count: int, last: Block | None) -> Block:
             if function:
-                payload = calls.pack_function(function, payload)
-            return self._submit(options, payload, len(payloads))
+                payloads = [calls.pack_function(function, payload) for payload in payloads]
+            return cluster._add_block(options, _with_retry_names(options, payloads), count, last)
 
         alone = options.retries != BY_CAUSE or bool(options.time_limit)
+        at_hand = all(type(one) in AT_HAND for one in iterables)
         at_once = buffersize is None and all(isinstance(one, Sized) for one in iterables)
-        return Mapping(encoded, submit, 1 if alone else chunksize or 0, buffersize or WINDOW, deadline, at_once)
+        encode_call = _encode_by_value if by_value else _encode
+        mapping = Mapping(
+            zip(*iterables, strict=False), encode_call, send, 1 if alone else chunksize or 0, buffersize or WINDOW, at_hand
+        )
+        return mapping.begin(deadline, at_once)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """See `Cluster.shutdown`."""
@@ -127,12 +132,14 @@ class Calls(Executor):
 
     def _plan(self, fn: Callable[..., Any] | str) -> tuple[Options, bool]:
         """The options of a call, and whether its function goes by value."""
+        if isinstance(fn, str) and fn not in registry._functions:
+            return self._with_options(_options_of_name(fn)), False
         known = options_of(fn)
         if known is not None and getattr(fn, "__module__", "") != "__main__":
             return self._with_options(known), False
         if not callable(fn):
             raise TypeError(f"{fn!r} can't be called, and is no name of a task")
-        options = self._with_options((known or Options()).changed(name=calls.BY_VALUE))
+        options = self._with_options(_by_value(known or Options()))
         if options.key:
             if known is None:
                 raise SettingsError("a key belongs to a task's name: put @task above the function")
@@ -147,19 +154,28 @@ class Calls(Executor):
             changed = self._changed[options] = options.changed(**self._options)
         return changed
 
-    @staticmethod
-    def _encoded(arguments: Iterable[tuple[Any, ...]], by_value: bool) -> Iterator[bytes | Exception]:
-        for args in arguments:
-            try:
-                yield functions.pickle_arguments(args, {}) if by_value else encode((args, {}))
-            except Exception as error:
-                yield error
-
     def _submit(self, options: Options, payload: bytes, count: int = 1) -> TaskFuture:
-        names = options.retry_names()
-        if names is not None:
-            payload = calls.pack_retry_on(names, payload)
+        if options.retry_on is not None:
+            (payload,) = _with_retry_names(options, [payload])
         return self._cluster._add(options, payload, count)
+
+
+_options_of_name = functools.lru_cache(1000)(lambda name: Options(name=name))
+"""Of tasks that are not known here. Calls in a row travel together if their options are one object."""
+_by_value = functools.lru_cache(1000)(lambda options: options.changed(name=calls.BY_VALUE))
+
+
+def _encode(args: tuple[Any, ...]) -> bytes:
+    return encode((args, {}))
+
+
+def _encode_by_value(args: tuple[Any, ...]) -> bytes:
+    return functions.pickle_arguments(args, {})
+
+
+def _with_retry_names(options: Options, payloads: list[bytes]) -> list[bytes]:
+    names = options.retry_names()
+    return payloads if names is None else [calls.pack_retry_on(names, payload) for payload in payloads]
 
 
 class Cluster(Calls):
@@ -167,11 +183,11 @@ class Cluster(Calls):
 
     ``url`` and ``authkey`` default to the settings (TASKYARD_URL, TASKYARD_AUTHKEY, TASKYARD_AUTHKEY_FILE). ``job``: the
     id under which all calls are kept; made if not said. ``patience``: seconds to wait for a master at first; afterwards
-    outages are waited out. Raises `SettingsError`, `Unreachable`, `WrongKey`, `WrongVersion`.
+    outages are waited out. Raises `SettingsError`, `Unreachable`, `WrongKey`, `WrongVersion`, `WrongCertificate`.
     """
 
     def __init__(
-        self, url: str | None = None, authkey: bytes | None = None, *, job: str | None = None, patience: float = 60.0
+        self, url: str | None = None, authkey: Authkey | None = None, *, job: str | None = None, patience: float = 60.0
     ) -> None:
         super().__init__(None, {})
         settings = load_settings()
@@ -181,15 +197,15 @@ class Cluster(Calls):
         """The job under which all calls of this executor are kept."""
         # Several clients may submit under one job.
         self._prefix = self.job_id if job is None else f"{job}-{uuid.uuid4().hex[:8]}"
-        self.queue = RemoteQueue(url or settings.taskyard_url, authkey or find_authkey(settings), patience, "client")
+        authkey = authkey or follow_authkey(settings)
+        self.queue = RemoteQueue(url or settings.taskyard_url, authkey, patience, "client", settings.tls_files)
         """The queue's verbs, for what this class has no method."""
         self.queue.connect()
         self._renewing = threading.Lock()
         self._open_exchange()
 
     def _open_exchange(self) -> None:
-        self._number, self._numbering = 0, threading.Lock()
-        self._exchange = Exchange(self.queue, self.job_id)
+        self._exchange = Exchange(self.queue, self.job_id, self._prefix)
         self._finalizer = weakref.finalize(self, self._exchange.stop)
         self._finalizer.atexit = False
 
@@ -250,10 +266,13 @@ class Cluster(Calls):
             self._renew()
         if options.key:
             task_id = "key-" + hashlib.sha256(f"{options.name}\0{options.key}".encode()).hexdigest()[:48]
-            return self._exchange.add(options.task(task_id, self.job_id, payload), keyed=True)
-        with self._numbering:
-            number, self._number = self._number, self._number + count
-        return self._exchange.add(options.task(f"{self._prefix}-{number}", self.job_id, payload))
+            return self._exchange.add_keyed(options, payload, task_id)
+        return self._exchange.add(options, payload, count)
+
+    def _add_block(self, options: Options, payloads: list[bytes], count: int, last: Block | None) -> Block:
+        if self._exchange.is_forked:
+            self._renew()
+        return self._exchange.add_block(options, payloads, count, last)
 
     def _failed(self, error: Exception) -> Future[Any]:
         """A call that can't be sent."""

@@ -11,7 +11,11 @@ from typing import Any
 from taskyard.errors import RemoteTraceback, TaskFailed
 
 JSON, PICKLE = b"j", b"p"
+PLAIN = frozenset((int, float, bool, type(None), str, bytes))
+"""Types whose values nobody can change, so that it makes no difference whether two calls are handed the same one."""
 LINE_LENGTH = 300
+SMALL_BYTES = 2000
+"""A copy of what is smaller costs less than a view of it."""
 Dumps = Callable[[Any], bytes]
 
 
@@ -48,7 +52,7 @@ def decode(data: bytes) -> Any:
     """
     form = data[:1]
     if form == PICKLE:
-        return pickle.loads(memoryview(data)[1:])
+        return pickle.loads(data[1:] if len(data) < SMALL_BYTES else memoryview(data)[1:])
     if form == JSON:
         return json.loads(data[1:])
     raise ValueError(f"unknown payload form {form!r}")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any
+
+from taskyard.series import join_id
 
 LONGEST_NOTE = 200
 """Characters of a progress note that are kept."""
@@ -15,22 +17,38 @@ MOST = 1e300
 """Of anything; beyond it, and no number at all (NaN), is 0."""
 
 
-class Running(NamedTuple):
-    """The task that this process runs now."""
+class Running:
+    """The task that this process runs now. The slot counts ``number`` up for the next one of a series: that is sooner done
+    than making another object, and few tasks ever ask."""
 
-    id: str
-    name: str
-    attempt: int
-    tell: Callable[[float, float, str], None]
-    """Takes its progress."""
-    is_cancelled: Callable[[], bool]
+    def __init__(
+        self,
+        prefix: str,
+        number: int,
+        name: str,
+        attempt: int,
+        tell: Callable[[float, float, str], None],
+        is_cancelled: Callable[[], bool],
+    ) -> None:
+        self.prefix = prefix
+        self.number = number
+        self.name = name
+        self.attempt = attempt
+        self.tell = tell
+        """Takes its progress."""
+        self.is_cancelled = is_cancelled
+
+    @property
+    def id(self) -> str:
+        """The task's id."""
+        return join_id(self.prefix, self.number)
 
 
 _running: Running | None = None
 
 
 def enter(running: Running | None) -> None:
-    """Called by the slot when a task begins, and with None when it has ended."""
+    """Called by the slot when tasks begin, and with None when they have ended."""
     global _running
     _running = running
 
@@ -64,6 +82,12 @@ def task_id() -> str:
 def logger() -> logging.Logger:
     """A logger whose lines carry the task's id and stand in the worker's log."""
     return logging.getLogger(_running.name if _running is not None else "taskyard.task")
+
+
+def fields() -> dict[str, Any]:
+    """What a line of the log says of the task that runs."""
+    running = _running
+    return {} if running is None else {"task": running.id, "name": running.name, "attempt": running.attempt}
 
 
 def _sensible(number: float) -> float:

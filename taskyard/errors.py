@@ -40,6 +40,18 @@ class WrongKey(TaskyardError):
     exit_code = 77
 
 
+class NotAllowed(TaskyardError):
+    """The key of this program is for something else: a worker's can't submit, for instance. Nothing was changed."""
+
+    exit_code = 77
+
+
+class WrongCertificate(TaskyardError):
+    """With TLS: the master's certificate is not one to trust, or the master does not take this program's."""
+
+    exit_code = 77
+
+
 class Unreachable(TaskyardError):
     """Nothing that speaks Taskyard's protocol answers at the address."""
 

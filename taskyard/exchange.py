@@ -15,28 +15,27 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from taskyard.calls import BY_VALUE
 from taskyard.ending import at_end
-from taskyard.errors import BadRequest, Detached, NoSuchTask, PayloadTooLarge, QueueFull, StoreFull, TaskyardError, Unreachable
-from taskyard.functions import why_refused
-from taskyard.futures import OpenFutures, TaskFuture
-from taskyard.model import END_STATES, Result, Running, Task
+from taskyard.errors import Detached, NoSuchTask, StoreFull, TaskyardError, Unreachable
+from taskyard.futures import Block, Key, OpenCalls, TaskFuture
+from taskyard.model import END_STATES, Details, Running
+from taskyard.options import Options
+from taskyard.sender import Sender
+from taskyard.series import ResultSeries, split_id
 from taskyard.transport import RemoteQueue
 
-SEND_TASKS = 2000
-"""Tasks in one submit, at most; what came in while the last one was under way goes together."""
 RESULTS_PAGE = 5000
 POLL_SECONDS = 1.0
 """One wait for results; between two, the reader looks after calls whose key was known already."""
 KEYED_POLL_SECONDS = 0.1
+LISTEN_SECONDS = 10.0
+"""For so long after the last end results are still waited for: so that the next call finds somebody waiting for its own."""
 ASK_SECONDS = 1.0
 """How long a question about what runs waits for a master that does not answer."""
 SECOND_LOOK_SECONDS = 0.6
 """For so long `Exchange.stop` looks again at what seems to run: workers give back what they hold behind a long task."""
 GOODBYE_SECONDS = 5.0
 """What the end of a program or of an executor waits for a master that does not answer."""
-FULL_PAUSE = 0.5
-"""Seconds until a submit that the queue had no room for is tried again."""
 LOOK_TASKS = 500
 """Calls that are looked at in one question."""
 DOUBT_SECONDS = 30.0
@@ -46,31 +45,32 @@ _GONE = "it was forgotten, its result has outlived its time, or the queue has lo
 logger = logging.getLogger("taskyard")
 _all: weakref.WeakSet[Exchange] = weakref.WeakSet()
 _interpreter_ends = False
+_process = object()
+"""Another one in each forked child: asking for the process id would be a system call for each task."""
 
 
 class Exchange:
-    """Serves the futures of one job. Its threads end once `stop` was called and no future is open."""
+    """Serves the futures of one job. Its threads end once `stop` was called and no call is open."""
 
-    def __init__(self, queue: RemoteQueue, job: str) -> None:
+    def __init__(self, queue: RemoteQueue, job: str, prefix: str) -> None:
         self.job = job
-        self.pid = os.getpid()
+        self._process = _process
         self._asking = queue.another(ASK_SECONDS)
         self._sending = queue.another()
         self._reading = queue.another()
-        self._futures = OpenFutures()
-        self._news = self._futures.news
-        self._outbox: deque[Task] = deque()
-        self._unsent = 0
-        self._known: set[str] = set()
+        self._calls = OpenCalls(prefix)
+        self._news = self._calls.news
+        self._number = 0
+        """Of the next call."""
+        self._sender = Sender(self._sending, self._calls, job, self._note_known)
+        self._known: set[Key] = set()
         """Keyed calls that somebody has submitted before: their results may belong to another job."""
-        self._doubtful: deque[str] = deque()
+        self._doubtful: deque[Key] = deque()
         """Calls that are to be looked at one by one."""
-        self._functions_are_taken = False
-        self._stopping = False
         self._failure: TaskyardError | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=f"taskyard-{name}", daemon=True)
-            for loop, name in ((self._send, "sender"), (self._read, "reader"))
+            for loop, name in ((self._sender.run, "sender"), (self._read, "reader"))
         ]
         for thread in self._threads:
             thread.start()
@@ -78,41 +78,81 @@ class Exchange:
 
     # What a client does
 
-    def add(self, task: Task, keyed: bool = False) -> TaskFuture:
-        """Submit a task; returns its future, or the one that it has already. Raises RuntimeError after `stop`."""
-        with self._news:
-            if self._failure is not None:
-                raise type(self._failure)(*self._failure.args)
-            if _interpreter_ends:
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-            if self._stopping:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            future, is_new = self._futures.make(task.id, self, keyed)
-            if not is_new:
-                return future
-            self._outbox.append(task)
-            self._unsent += 1
-            if len(self._outbox) == 1 or len(self._futures) == 1:
-                self._news.notify_all()
-        future.add_done_callback(self._futures.note_end)
+    def add(self, options: Options, payload: bytes, count: int = 1) -> TaskFuture:
+        """Submit a task of so many calls. Raises RuntimeError after `stop`."""
+        with self._calls.lock:
+            self._check_open()
+            number, self._number = self._number, self._number + count  # first: whoever is interrupted here must not use it again
+            future = self._calls[number] = TaskFuture(number, self)
+            self._sender.post(options, number, [payload])
         return future
+
+    def add_keyed(self, options: Options, payload: bytes, key: str) -> TaskFuture:
+        """Submit a task with this id, unless that was done already: then returns the future that it has. Raises RuntimeError
+        after `stop`."""
+        with self._calls.lock:
+            self._check_open()
+            future = self._calls.known(key)
+            if future is not None:
+                return future
+            future = TaskFuture(key, self)
+            former = self._calls.put_keyed(key, future)
+            self._sender.post(options, key, [payload])
+        if former is not None:
+            former.end(None)
+        return future
+
+    def add_block(self, options: Options, payloads: list[bytes], count: int, last: Block | None = None) -> Block:
+        """Submit tasks: one for each call, or one for so many. Returns the block of their ends: that of the ``last`` ones,
+        now longer, where no other calls were made in between. Raises RuntimeError after `stop`."""
+        with self._calls.lock:
+            self._check_open()
+            number, self._number = self._number, self._number + count
+            if last is not None and last.first + len(last.ends) == number:
+                block = last
+                block.ends += [None] * len(payloads)
+            else:
+                block = Block(self._calls, number, len(payloads))
+            self._calls.update(dict.fromkeys(range(number, number + len(payloads)), block))
+            self._sender.post(options, number, payloads)
+        return block
+
+    def _check_open(self) -> None:
+        if self._failure is not None:
+            raise type(self._failure)(*self._failure.args)
+        if _interpreter_ends:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+        if self._calls.stopping:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+
+    def withdraw(self, future: TaskFuture) -> bool:
+        """Let go of a future that was cancelled; returns whether it had no end yet."""
+        return self._calls.withdraw(future.key, future)
+
+    def id_of(self, key: Key) -> str:
+        """The task's id in the queue."""
+        return self._calls.id_of(key)
+
+    def is_sent(self, key: Key) -> bool:
+        """Whether the queue has a call, or refused it."""
+        return self._sender.is_sent(key)
 
     @property
     def is_forked(self) -> bool:
         """Whether this is a forked child's copy, whose threads and connections are the parent's."""
-        return self.pid != os.getpid()
+        return self._process is not _process
 
     @property
     def stopped(self) -> bool:
         """Whether it takes no more calls."""
-        return self._stopping
+        return self._calls.stopping
 
-    def running(self, task_id: str = "") -> list[Running]:
-        """Tasks of this job that run, or of the job that has this task; none while there is no master."""
+    def running(self, key: Key = "") -> list[Running]:
+        """Tasks of this job that run, or of the job that has this call; none while there is no master."""
         try:
             job = self.job
-            if self._futures.is_keyed(task_id):  # another client may have submitted it
-                job = next((found.job for found in self._asking.show([task_id], False)), job)
+            if self._calls.is_keyed(key):  # another client may have submitted it
+                job = next((found.job for found in self._asking.show([self.id_of(key)], False)), job)
             return self._asking.running(job, RESULTS_PAGE)
         except Unreachable:
             return []
@@ -135,17 +175,15 @@ class Exchange:
         if self.is_forked:
             return
         with self._news:
-            self._stopping = True
-            open_futures = list(self._futures.values()) if cancel else []
+            self._calls.stopping = True
+            left = list(self._calls) if cancel else []
             self._news.notify_all()
         deadline = time.monotonic() + SECOND_LOOK_SECONDS
-        while open_futures:
+        while left:
             waiting = self._waiting()
-            for future in open_futures:
-                if waiting is None or not future.sent or future.task_id in waiting:
-                    future.cancel()
-            open_futures = [future for future in open_futures if not future.done()]
-            if not open_futures or time.monotonic() > deadline:
+            self._calls.cancel(key for key in left if waiting is None or not self.is_sent(key) or self.id_of(key) in waiting)
+            left = [key for key in left if key in self._calls]
+            if not left or time.monotonic() > deadline:
                 return
             with self._news:
                 self._news.wait(0.1)
@@ -153,7 +191,7 @@ class Exchange:
     def wait(self) -> None:
         """After `stop`: return when all futures have ended, and all that was cancelled is told, if there is a master."""
         with self._news:
-            while self._futures:
+            while self._calls:
                 self._news.wait()
         self._close(GOODBYE_SECONDS)
 
@@ -162,16 +200,15 @@ class Exchange:
         `WrongKey`.
         """
         with self._news:
-            self._news.wait_for(lambda: not self._unsent or self._failure is not None, seconds)
+            self._news.wait_for(lambda: not self._sender.unsent or self._failure is not None, seconds)
             if self._failure is not None:
                 raise type(self._failure)(*self._failure.args)
 
     def abandon(self) -> None:
         """After `stop`: end the open futures here, and leave their tasks in the queue."""
         with self._news:
-            left = list(self._futures)
-        for task_id in left:
-            self._futures.resolve(task_id, error=Detached(f"the client has left; cluster.job({self.job!r}) has the results"))
+            left = list(self._calls)
+        self._calls.fail(left, Detached(f"the client has left; cluster.job({self.job!r}) has the results"))
         self._close(0.0)
 
     def wait_at_exit(self, heard: float) -> None:
@@ -182,11 +219,11 @@ class Exchange:
             return
         self.stop()
         with self._news:
-            while (self._futures or self._futures.ending) and time.monotonic() - heard < GOODBYE_SECONDS:
+            while (self._calls or self._calls.ending) and time.monotonic() - heard < GOODBYE_SECONDS:
                 self._news.wait(0.2)
                 if self._sending.connected and self._reading.connected:
                     heard = time.monotonic()
-            left, unsent = len(self._futures), self._unsent
+            left, unsent = len(self._calls), self._sender.unsent
         if left:
             logger.warning("no master answers: %d calls of job %s have no result yet, %d are not sent", left, self.job, unsent)
 
@@ -198,115 +235,43 @@ class Exchange:
         sender.join()
         reader.join()
 
-    # The sender
-
-    def _send(self) -> None:
-        most = SEND_TASKS
-        while True:
-            with self._news:
-                while not (self._outbox or self._futures.cancelled or (self._stopping and not self._futures)):
-                    self._news.wait()
-                batch = [self._outbox.popleft() for _ in range(min(most, len(self._outbox)))]
-                cancelled = [self._futures.cancelled.popleft() for _ in range(min(SEND_TASKS, len(self._futures.cancelled)))]
-                if not (batch or cancelled or self._outbox or self._futures) and self._stopping:
-                    return
-            if self._tell_cancelled(cancelled):
-                cancelled = []
-            wanted = [task for task in batch if task.id in self._futures]  # the others were cancelled meanwhile
-            if self._submit(wanted):
-                self._note_sent(len(batch))
-                most, batch = min(2 * most, SEND_TASKS), []
-            if batch or cancelled:
-                with self._news:  # again, and fewer of them, once there may be room
-                    self._outbox.extendleft(reversed(batch))
-                    self._futures.cancelled.extendleft(reversed(cancelled))
-                    self._news.wait(FULL_PAUSE)
-                most = max(1, len(batch) // 2) if batch else most
-
-    def _note_sent(self, count: int) -> None:
-        with self._news:
-            self._unsent -= count
-            if not self._unsent:
-                self._news.notify_all()
-
-    def _tell_cancelled(self, ids: list[str]) -> bool:
-        """Send what was cancelled; returns whether the queue's disk had room."""
-        try:
-            if ids:
-                self._sending.cancel(ids)
-        except StoreFull:
-            return False
-        return True
-
-    def _submit(self, batch: list[Task]) -> bool:
-        """Send a batch; returns whether the queue had room. Calls that it refuses for good fail, each on its own."""
-        batch = self._without_refused(batch)
-        if not batch:
-            return True
-        try:
-            new = self._sending.submit(batch)
-        except (QueueFull, StoreFull):
-            return False
-        except (BadRequest, PayloadTooLarge) as error:
-            if len(batch) == 1:
-                self._futures.resolve(batch[0].id, error=error)
-                return True
-            middle = len(batch) // 2
-            return self._submit(batch[:middle]) and self._submit(batch[middle:])
-        with self._news:
-            for task in batch:
-                if task.id in self._futures:
-                    self._futures[task.id].sent = True
-            known = [task.id for task in batch if self._futures.is_keyed(task.id)] if new < len(batch) else []
-            self._known.update(known)
-        if known:
-            self._look_at(known, self._sending)
-        return True
-
-    def _without_refused(self, batch: list[Task]) -> list[Task]:
-        """Without functions by value that no worker takes: these fail now rather than when nobody has come for a while."""
-        if self._functions_are_taken or not any(task.name == BY_VALUE for task in batch):
-            return batch
-        workers = self._sending.workers()
-        refused = why_refused(workers)
-        if not refused:
-            self._functions_are_taken = bool(workers)  # if these workers go, others will come
-            return batch
-        for task in batch:
-            if task.name == BY_VALUE:
-                self._futures.resolve(task.id, error=BadRequest(refused))
-        return [task for task in batch if task.name != BY_VALUE]
-
     # The reader
 
     def _read(self) -> None:
-        cursor, heard, generation = 0, time.monotonic(), 0
+        cursor, heard, generation, busy = 0, time.monotonic(), 0, -LISTEN_SECONDS
         while True:
             with self._news:
-                while not (self._futures or self._stopping):
+                while not (self._calls or self._calls.stopping) and time.monotonic() - busy > LISTEN_SECONDS:
                     self._news.wait()
-                if not self._futures:
+                if self._calls:
+                    busy = time.monotonic()
+                elif self._calls.stopping:
                     self._news.notify_all()
                     return
             try:
                 wait = KEYED_POLL_SECONDS if self._doubtful or self._known else POLL_SECONDS
-                page = self._reading.results(self.job, cursor, RESULTS_PAGE, wait)
+                page = self._reading.results_series(self.job, cursor, RESULTS_PAGE, wait)
             except StoreFull:
                 continue
-            for result in page:
-                cursor = result.cursor
-                self._futures.take(result)
+            self._calls.take(page)
             if page:
+                cursor = page[-1].cursor + len(page[-1].values) - 1
                 heard = time.monotonic()
             elif generation != self._reading.generation or time.monotonic() - heard > DOUBT_SECONDS:
                 heard, generation = time.monotonic(), self._reading.generation
                 self._count()
-            self._look()
+            if self._known or self._doubtful:
+                self._look()
+
+    def _note_known(self, keys: list[Key]) -> None:
+        with self._news:
+            self._known.update(keys)
+        self._look_at(keys, self._sending)
 
     def _count(self) -> None:
-        """All results that there are have come: now the queue should have as many open tasks as this job has open futures."""
+        """All results that there are have come: now the queue should have as many open tasks as this job has open calls."""
         with self._news:
-            sent = [future.task_id for future in self._futures.values() if future.sent and future.task_id not in self._known]
+            sent = [key for key in list(self._calls) if self.is_sent(key) and key not in self._known]
         found = self._reading.jobs(self.job, 1, 0)
         if len(sent) > sum(info.open for info in found):
             self._doubtful.extend(sent)
@@ -315,37 +280,39 @@ class Exchange:
         """Look at some of the calls of which it is not certain that their results will come by themselves."""
         with self._news:
             if not self._doubtful:
-                self._known &= self._futures.keys()
+                self._known &= self._calls.keys()
                 self._doubtful.extend(self._known)
-            ids = [self._doubtful.popleft() for _ in range(min(LOOK_TASKS, len(self._doubtful)))]
-        self._look_at(ids, self._reading)
+            keys = [self._doubtful.popleft() for _ in range(min(LOOK_TASKS, len(self._doubtful)))]
+        self._look_at(keys, self._reading)
 
-    def _look_at(self, ids: list[str], queue: RemoteQueue) -> None:
+    def _look_at(self, keys: list[Key], queue: RemoteQueue) -> None:
         """Take the ends of those that have one. What the queue does not know fails: it will have no result any more."""
-        while ids := [task_id for task_id in ids if task_id in self._futures]:
-            found = queue.show(ids, False)
-            for task in found:
-                if task.state in END_STATES:
-                    self._futures.take(Result(0, task.id, task.state, task.value, task.cause, task.attempts))  # type: ignore[arg-type]
-            told = {task.id for task in found}
-            ids = [task_id for task_id in ids if task_id not in told]  # for one answer they may be too many
+        while keys := [key for key in keys if key in self._calls]:
+            found = queue.show(list(map(self.id_of, keys)), False)
+            self._calls.take(_series_of(task) for task in found if task.state in END_STATES)
+            told = {self._calls.key_of(task.id) for task in found}
+            keys = [key for key in keys if key not in told]  # for one answer they may be too many
             if not found:
-                for task_id in ids:
-                    self._futures.resolve(task_id, error=NoSuchTask(f"the queue does not know task {task_id} any more: {_GONE}"))
+                for key in keys:
+                    self._calls.fail([key], NoSuchTask(f"the queue does not know task {self.id_of(key)} any more: {_GONE}"))
 
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread's loop; if it fails for good, so does every future."""
         try:
             loop()
         except BaseException as error:
-            if isinstance(error, Unreachable) and self._stopping and not self._futures:
+            if isinstance(error, Unreachable) and self._calls.stopping and not self._calls:
                 return
             with self._news:
                 self._failure = error if isinstance(error, TaskyardError) else TaskyardError(f"the client failed: {error!r}")
-                ids = list(self._futures)
+                left = list(self._calls)
                 self._news.notify_all()
-            for task_id in ids:
-                self._futures.resolve(task_id, error=self._failure)
+            self._calls.fail(left, self._failure)
+
+
+def _series_of(task: Details) -> ResultSeries:
+    prefix, first = split_id(task.id)
+    return ResultSeries(0, prefix, first, task.state, [task.value], task.cause, task.attempts)  # type: ignore[arg-type]
 
 
 def _at_exit() -> None:
@@ -359,4 +326,10 @@ def _at_exit() -> None:
         pass  # whoever presses it wants the prompt
 
 
+def _note_fork() -> None:
+    global _process
+    _process = object()
+
+
+os.register_at_fork(after_in_child=_note_fork)
 at_end(_at_exit)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from taskyard.calls import BY_VALUE, FUNCTIONS, PYTHON
-from taskyard.codec import PICKLE
+from taskyard.codec import PICKLE, PLAIN, encode
 from taskyard.model import WorkerInfo
 
 
@@ -21,6 +21,8 @@ def pickle_function(function: Callable[..., Any]) -> bytes:
 
 def pickle_arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
     """As `taskyard.codec.encode`, with functions among the arguments by value too."""
+    if not kwargs and PLAIN.issuperset(map(type, args)):
+        return encode((args, kwargs))
     import cloudpickle
 
     pickled: bytes = cloudpickle.dumps((args, kwargs), protocol=5)

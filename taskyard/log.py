@@ -12,6 +12,7 @@ from typing import cast
 
 import structlog
 
+from taskyard import context
 from taskyard.settings import Settings
 
 
@@ -19,6 +20,7 @@ def set_up_logging(settings: Settings) -> None:
     """Send every log line of this process to standard error, in the form that the settings ask for."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        _name_task,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -53,3 +55,7 @@ def set_up_logging(settings: Settings) -> None:
 def get_logger(program: str) -> structlog.stdlib.BoundLogger:
     """A logger whose lines name the program they come from; for processes that called `set_up_logging`."""
     return cast(structlog.stdlib.BoundLogger, structlog.get_logger("taskyard", program=program))
+
+
+def _name_task(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {**context.fields(), **line}

@@ -1,7 +1,8 @@
 """What travels between clients, the queue and workers: plain, immutable values.
 
 On the wire each is the plain tuple of its fields (the master unpickles nothing but plain data), so the order of the
-fields is part of the protocol: a change here is a change of ``PROTOCOL``.
+fields is part of the protocol: a change here is a change of ``PROTOCOL``. Tasks, leases, outcomes and results travel in
+series (see `taskyard.series`).
 
 States of a task, and who moves it on::
 
@@ -20,7 +21,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of the words on the wire; master and client must agree."""
 
 State = Literal["ready", "leased", "delayed", "done", "failed", "cancelled"]

@@ -22,7 +22,8 @@ from typing import Any
 
 from taskyard.ending import at_end
 from taskyard.errors import SettingsError, StoreBroken, TaskyardError
-from taskyard.settings import Settings, make_authkey
+from taskyard.keys import make_authkey
+from taskyard.settings import NO_FILE, Settings
 from taskyard.transport import RemoteQueue
 
 START_SECONDS = 60.0
@@ -64,6 +65,8 @@ class LocalProcesses:
             "taskyard_authkey": self.authkey.decode(),
             "taskyard_authkey_file": self._own / "authkey",
             "taskyard_log_level": log_level,
+            # One key for all; a file that is named has to be there.
+            **dict.fromkeys(("master_worker_key_file", "master_client_key_file", "master_admin_key_file"), NO_FILE),
             "master_port": 0,
             "master_data": Path(folder).absolute() if folder is not None else self._own / "data",
             "master_health_file": self._own / "master-health",
@@ -147,7 +150,8 @@ class LocalProcesses:
     def _environment(self, **settings: Any) -> dict[str, str]:
         """Each setting is given, so that nothing of another cluster's comes from the environment or a ``.env``."""
         names = Settings.model_fields
-        given = {name: field.default for name, field in names.items()} | self._settings | settings
+        given = {name: NO_FILE if field.default is None else field.default for name, field in names.items()}
+        given |= self._settings | settings
         inherited = {name: value for name, value in os.environ.items() if name.lower() not in names}
         return inherited | {name.upper(): str(value) for name, value in given.items()} | {"PYTHONPATH": _python_path()}
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
@@ -13,8 +12,24 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from taskyard.errors import SettingsError
 
-KEY_FILES = ("/run/secrets/taskyard_authkey", "/run/taskyard/authkey")
-"""Looked at in this order when neither TASKYARD_AUTHKEY nor TASKYARD_AUTHKEY_FILE is set."""
+NO_FILE = Path(os.devnull)
+"""Says of a setting that names a file: there is none."""
+
+
+class TlsFiles(NamedTuple):
+    """What a client of ``managers://`` trusts and shows; each a PEM file."""
+
+    ca: Path | None = None
+    """None: the system's CAs."""
+    cert: Path | None = None
+    """Shown to a server that asks for it."""
+    key: Path | None = None
+    """None: it stands in the file of the certificate."""
+    pinned: bool = False
+    """Whether ``ca`` is the server's own certificate, which is enough, whatever its name."""
+
+
+SYSTEM_CAS = TlsFiles()
 
 
 class Settings(BaseSettings):
@@ -25,17 +40,26 @@ class Settings(BaseSettings):
     taskyard_url: str = "manager://127.0.0.1:5000"
     taskyard_authkey: str = Field(default="", repr=False)
     taskyard_authkey_file: Path | None = None
+    taskyard_tls_ca: Path | None = None
+    taskyard_tls_cert: Path | None = None
+    taskyard_tls_key: Path | None = None
     taskyard_log: Literal["console", "json"] = "console"
     taskyard_log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     master_host: str = "127.0.0.1"
     master_port: int = Field(default=5000, ge=0, le=65535)
+    master_tls_cert: Path | None = None
+    master_tls_key: Path | None = None
+    master_tls_client_ca: Path | None = None
     master_data: Path = Path("taskyard-data")
     master_lease: float = Field(default=30.0, gt=0)
     master_bound: int = Field(default=10_000_000, gt=0)
     master_payload_limit: int = Field(default=16 * 1024 * 1024, gt=0)
     master_health_file: Path = Path("/tmp/taskyard-master-health")
     master_address_file: Path | None = None
+    master_worker_key_file: Path | None = Path("/run/secrets/taskyard_worker_key")
+    master_client_key_file: Path | None = Path("/run/secrets/taskyard_client_key")
+    master_admin_key_file: Path | None = Path("/run/secrets/taskyard_admin_key")
 
     worker_app: str = "app.tasks"
     worker_accepts: Literal["names", "names,functions"] = "names,functions"
@@ -47,6 +71,16 @@ class Settings(BaseSettings):
     @classmethod
     def _auto_slots(cls, value: object) -> object:
         return available_cpus() if value == "auto" else value
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _no_file(cls, value: object) -> object:
+        return None if value == NO_FILE else value  # an empty value would let one in `.env` count
+
+    @property
+    def tls_files(self) -> TlsFiles:
+        """Those of a client."""
+        return TlsFiles(self.taskyard_tls_ca, self.taskyard_tls_cert, self.taskyard_tls_key)
 
 
 def available_cpus() -> int:
@@ -79,57 +113,17 @@ def load_settings() -> Settings:
 
 
 def parse_url(url: str) -> tuple[str, int]:
-    """Host and port of a ``manager://host:port`` URL (port 5000 when absent). Raises `SettingsError`."""
+    """Host and port of a ``manager://host:port`` or ``managers://`` URL (port 5000 when absent). Raises `SettingsError`."""
     try:
         parts = urlsplit(url)
         scheme, host, port = parts.scheme, parts.hostname, 5000 if parts.port is None else parts.port
     except ValueError:  # a port that is none, half a pair of brackets
         scheme, host, port = "", None, 0
-    if scheme != "manager" or not host or not port:
+    if scheme not in ("manager", "managers") or not host or not port:
         raise SettingsError(f"TASKYARD_URL={url!r}: expected manager://HOST:PORT, for instance manager://master:5000")
     return host, port
 
 
-def find_authkey(settings: Settings) -> bytes:
-    """The authkey: TASKYARD_AUTHKEY, else the file of TASKYARD_AUTHKEY_FILE, else the first of `KEY_FILES` there is.
-
-    Raises `SettingsError` when there is none or its file can't be read.
-    """
-    if settings.taskyard_authkey:
-        return settings.taskyard_authkey.encode()
-    path = settings.taskyard_authkey_file or next(filter(is_there, map(Path, KEY_FILES)), None)
-    if path is None:
-        raise SettingsError("no authkey: set TASKYARD_AUTHKEY, or TASKYARD_AUTHKEY_FILE to a file that holds it")
-    try:
-        key = path.read_bytes().strip()
-    except OSError as error:
-        raise SettingsError(f"the authkey's file {path} can't be read: {error.strerror} (uid {os.getuid()})") from None
-    if not key:
-        raise SettingsError(f"the authkey's file {path} is empty")
-    return key
-
-
-def is_there(path: Path) -> bool:
-    """Whether there is such a file, also one that this user may not look at: reading it says so."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        pass
-    return True
-
-
-def make_authkey(path: Path) -> bytes:
-    """Write a random authkey to ``path`` (mode 0640), whole or not at all; returns it."""
-    key = secrets.token_urlsafe(32)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    fresh.unlink(missing_ok=True)
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(key + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    return key.encode()
+def is_tls(url: str) -> bool:
+    """Whether a URL that `parse_url` takes means TLS."""
+    return urlsplit(url).scheme == "managers"

@@ -5,15 +5,25 @@ from __future__ import annotations
 import logging
 import pickle
 import random
+import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing import AuthenticationError
 from multiprocessing.managers import BaseManager
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from taskyard import errors, wire
-from taskyard.errors import BadRequest, PayloadTooLarge, TaskyardError, Unreachable, WrongKey, WrongVersion
+from taskyard import errors, tls, wire
+from taskyard.errors import (
+    BadRequest,
+    PayloadTooLarge,
+    SettingsError,
+    TaskyardError,
+    Unreachable,
+    WrongKey,
+    WrongVersion,
+)
+from taskyard.keys import Authkey
 from taskyard.model import (
     PROTOCOL,
     Details,
@@ -27,7 +37,19 @@ from taskyard.model import (
     Task,
     WorkerInfo,
 )
-from taskyard.settings import parse_url
+from taskyard.series import (
+    LeaseSeries,
+    OutcomeSeries,
+    ResultSeries,
+    TaskSeries,
+    data_of,
+    from_outcomes,
+    from_tasks,
+    messages,
+    to_leases,
+    to_results,
+)
+from taskyard.settings import SYSTEM_CAS, TlsFiles, is_tls, parse_url
 
 logger = logging.getLogger("taskyard")
 
@@ -39,10 +61,12 @@ LONGEST_WAIT = 30.0
 """Seconds that one long poll may wait; longer waits are several polls."""
 SILENCE = 30.0
 """Seconds beyond its own wait that a call's answer may take before the connection is given up."""
+SHORT_BYTES = 4096
+"""A message that surely finds room in a connection on which nothing is under way."""
 TELL_SECONDS = 0.5
 """An outage that lasts so long is told in the log."""
-ENTRY_BYTES = 100
-"""What one entry of a batch takes in a message beside its payload."""
+
+S = TypeVar("S", TaskSeries, OutcomeSeries)
 
 
 class QueueManager(BaseManager):
@@ -60,11 +84,14 @@ class RemoteQueue:
     """The contract (`taskyard.contract.Queue`) over one connection, which is made again whenever it breaks.
 
     A call that was cut off is repeated, which the contract allows for each verb. ``patience`` is how many seconds a
-    call may go without a master before it raises `Unreachable` (None: for ever). `WrongKey` and `WrongVersion` are
-    raised at once. Calls from several threads take turns. ``name``: who speaks; without one, outages are not logged.
+    call may go without a master before it raises `Unreachable` (None: for ever). `WrongKey`, `WrongVersion` and
+    `WrongCertificate` are raised at once. Calls from several threads take turns. ``name``: who speaks; without one, outages
+    are not logged. ``files``: for a ``managers://`` URL. Raises `SettingsError` if URL or files make no sense.
     """
 
-    def __init__(self, url: str, authkey: bytes, patience: float | None = None, name: str = "") -> None:
+    def __init__(
+        self, url: str, authkey: Authkey, patience: float | None = None, name: str = "", files: TlsFiles = SYSTEM_CAS
+    ) -> None:
         self.url = url
         self.address = parse_url(url)
         self.generation = 0
@@ -73,13 +100,19 @@ class RemoteQueue:
         self._authkey = authkey
         self._patience = patience
         self._name = name
+        self._files = files
+        self._context = tls.client_context(files) if is_tls(url) else None
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._conn: wire.PlainConnection | None = None
+        self._posted: bytes | None = None
+        """What was sent by `post`, and not answered."""
+        self._answered: tuple[bytes, Any] | None = None
+        """What was posted last, and its answer, or what it raised."""
 
     def another(self, patience: float | None = None, name: str = "") -> RemoteQueue:
         """A further connection to the same master."""
-        return RemoteQueue(self.url, self._authkey, patience, name)
+        return RemoteQueue(self.url, self._authkey, patience, name, self._files)
 
     @property
     def connected(self) -> bool:
@@ -87,7 +120,7 @@ class RemoteQueue:
         return self._conn is not None
 
     def connect(self) -> None:
-        """Connect now rather than at the first call. Raises `WrongKey`, `WrongVersion`, `Unreachable`."""
+        """Connect now rather than at the first call. Raises `WrongKey`, `WrongVersion`, `WrongCertificate`, `Unreachable`."""
         with self._lock:
             self._connected()
 
@@ -110,16 +143,28 @@ class RemoteQueue:
 
     def submit(self, tasks: Sequence[Task]) -> int:
         """See `taskyard.contract.Queue.submit`. A long list goes in several messages; each is taken whole or not at all."""
-        return sum(self._call("submit", batch) for batch in self._batches(tasks, lambda task: task.payload))
+        return self.submit_series(from_tasks(tasks))
+
+    def submit_series(self, tasks: Sequence[TaskSeries]) -> int:
+        """The same for tasks in series."""
+        return sum(self._call("submit", list(map(tuple, message))) for message in self._messages(tasks))
 
     def lease(self, session: str, limit: int, wait: float, names: Sequence[str] | None = None) -> list[Lease]:
         """See `taskyard.contract.Queue.lease`."""
-        wait = min(wait, LONGEST_WAIT)
-        return list(map(Lease._make, self._call("lease", session, limit, wait, None if names is None else list(names))))
+        return to_leases(self.lease_series(session, limit, wait, names))
+
+    def lease_series(self, session: str, limit: int, wait: float, names: Sequence[str] | None = None) -> list[LeaseSeries]:
+        """The same in series."""
+        known = None if names is None else list(names)
+        return list(map(LeaseSeries._make, self._call("lease", session, limit, min(wait, LONGEST_WAIT), known)))
 
     def settle(self, session: str, outcomes: Sequence[Outcome]) -> int:
         """See `taskyard.contract.Queue.settle`. A long list goes in several messages."""
-        return sum(self._call("settle", session, batch) for batch in self._batches(outcomes, lambda outcome: outcome.value))
+        return self.settle_series(session, from_outcomes(outcomes))
+
+    def settle_series(self, session: str, outcomes: Sequence[OutcomeSeries]) -> int:
+        """The same for outcomes in series."""
+        return sum(self._call("settle", session, list(map(tuple, message))) for message in self._messages(outcomes))
 
     def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
         """See `taskyard.contract.Queue.heartbeat`."""
@@ -132,7 +177,11 @@ class RemoteQueue:
 
     def results(self, job: str, after: int, limit: int, wait: float) -> list[Result]:
         """See `taskyard.contract.Queue.results`."""
-        return list(map(Result._make, self._call("results", job, after, limit, min(wait, LONGEST_WAIT))))
+        return to_results(self.results_series(job, after, limit, wait))
+
+    def results_series(self, job: str, after: int, limit: int, wait: float) -> list[ResultSeries]:
+        """The same in series."""
+        return list(map(ResultSeries._make, self._call("results", job, after, limit, min(wait, LONGEST_WAIT))))
 
     def cancel(self, ids: Sequence[str]) -> int:
         """See `taskyard.contract.Queue.cancel`."""
@@ -177,18 +226,11 @@ class RemoteQueue:
 
     # The connection
 
-    def _batches(self, entries: Sequence[Any], data: Callable[[Any], bytes]) -> Iterator[list[tuple[Any, ...]]]:
-        batch: list[tuple[Any, ...]] = []
-        size = 0
-        for entry in entries:
-            batch.append(tuple(entry))
-            size += len(data(entry)) + ENTRY_BYTES
-            self._check_size(len(data(entry)))
-            if size >= BATCH_BYTES:
-                yield batch
-                batch, size = [], 0
-        if batch:
-            yield batch
+    def _messages(self, series: Sequence[S]) -> Iterator[list[S]]:
+        for message in messages(series, BATCH_BYTES):
+            for one in message:
+                self._check_size(max(map(len, data_of(one)), default=0))
+            yield message
 
     def _check_size(self, size: int) -> None:
         if size < BATCH_BYTES:
@@ -201,25 +243,77 @@ class RemoteQueue:
                 " keep big data in a file or a store and pass its address"
             )
 
-    def _call(self, verb: str, *args: Any) -> Any:
-        message = pickle.dumps((IDENT, verb, args, {}), protocol=5)
-        started, pause = time.monotonic(), 0.0
+    def post(self, verb: str, *args: Any) -> bytes | None:
+        """Send a call without waiting for anything; None: that can't be done now. Whoever gets something else calls `answer`
+        with it, from any thread.
+        """
+        message = _message(verb, args)
+        if len(message) >= SHORT_BYTES or self._lock.locked():
+            return None
+        with self._lock:  # not longer: whoever is interrupted here must leave nothing that others wait for
+            conn = self._conn
+            # Nothing else is under way on the connection, so that a short message finds room in it.
+            if conn is None or self._posted is not None:
+                return None
+            try:
+                conn.send_bytes(message)
+                self._posted = message
+            except (OSError, ValueError) as error:
+                logger.debug("connection to %s lost: %r", self.url, error)
+                self._drop()
+            except BaseException:  # KeyboardInterrupt: nobody can tell what was sent
+                self._posted = None
+                self._drop()
+                raise
+            return self._posted
+
+    def answer(self, message: bytes) -> Any:
+        """What a call returns that was sent by `post`; it is made again if it was cut off."""
         with self._lock:
-            while True:
-                conn = self._connected()
-                if len(message) > self.limits["message"]:
-                    raise BadRequest(f"{verb}: {len(message):,} bytes in one call; the bound is {self.limits['message']:,}")
-                try:
+            if self._posted is message:
+                self._end_posted()
+            answered, self._answered = self._answered, None
+        if answered is None or answered[0] is not message:
+            raise ValueError("nothing was posted that would have this answer")
+        if isinstance(answered[1], BaseException):
+            raise answered[1]
+        return answered[1]
+
+    def _call(self, verb: str, *args: Any) -> Any:
+        message = _message(verb, args)
+        with self._lock:
+            if self._posted is not None:  # its answer comes first; nobody may ask for it, if whoever posted was interrupted
+                self._end_posted()
+            return self._converse(message)
+
+    def _end_posted(self) -> None:
+        """Take the answer to what was posted, for `answer`."""
+        message, self._posted = self._posted, None
+        assert message is not None
+        try:
+            self._answered = message, self._converse(message, posted=self._conn is not None)
+        except Exception as error:
+            self._answered = message, error
+
+    def _converse(self, message: bytes, posted: bool = False) -> Any:
+        started, pause = time.monotonic(), 0.0
+        while True:
+            conn = self._connected()
+            if len(message) > self.limits["message"]:
+                raise BadRequest(f"{len(message):,} bytes in one call; the bound is {self.limits['message']:,}")
+            try:
+                if not posted:
                     conn.send_bytes(message)
-                    kind, value = conn.recv()
-                    break
-                except (EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
-                    logger.debug("connection to %s lost: %r", self.url, error)
-                    self._drop()
-                    if self._patience is not None and time.monotonic() - started > self._patience + LONGEST_WAIT + SILENCE:
-                        raise Unreachable(f"the master at {self.url} closes the connection at each {verb}: see its log") from None
-                    self._closing.wait(pause)
-                    pause = min(0.1 + 2 * pause, 2.0)  # none before the first repetition
+                kind, value = conn.recv()
+                break
+            except (EOFError, OSError, pickle.UnpicklingError, ValueError) as error:
+                logger.debug("connection to %s lost: %r", self.url, error)
+                self._drop()
+                posted = False
+                if self._patience is not None and time.monotonic() - started > self._patience + LONGEST_WAIT + SILENCE:
+                    raise Unreachable(f"the master at {self.url} closes the connection at each call: see its log") from None
+                self._closing.wait(pause)
+                pause = min(0.1 + 2 * pause, 2.0)  # none before the first repetition
         if kind == "#RETURN":
             return value
         raise _error_of(value)
@@ -239,7 +333,7 @@ class RemoteQueue:
 
     def _connect_patiently(self) -> wire.PlainConnection:
         started = time.monotonic()
-        pause, told = 0.05, False
+        pause, told, asked = 0.05, False, False
         while not self._closing.is_set():
             try:
                 # Not longer at first: a host that is just coming back answers a new attempt sooner than the old one.
@@ -247,6 +341,13 @@ class RemoteQueue:
             except AuthenticationError:
                 raise WrongKey(f"the master at {self.url} has another authkey; give both the same one") from None
             except (OSError, EOFError) as error:
+                # A server of TLS waits for the client's first word; this one has waited for the server's.
+                if self._context is None and not asked and isinstance(error, BlockingIOError | EOFError):
+                    asked = True
+                    if tls.speaks_tls(self.address):
+                        raise SettingsError(
+                            f"the master at {self.url} speaks TLS: use managers:// in TASKYARD_URL, and TASKYARD_TLS_CA"
+                        ) from None
                 reason = _why(error)
                 if self._patience is not None and time.monotonic() - started + pause > self._patience:
                     raise Unreachable(
@@ -266,7 +367,8 @@ class RemoteQueue:
         raise Unreachable(f"the connection to {self.url} was closed")
 
     def _connect_once(self, seconds: float) -> wire.PlainConnection:
-        conn = wire.open_connection(self.address, self._authkey, seconds)
+        authkey = self._authkey if isinstance(self._authkey, bytes) else self._authkey()
+        conn = wire.open_connection(self.address, authkey, seconds, self._secure)
         try:
             conn.max_bytes = wire.MESSAGE_BYTES
             conn.send((None, "accept_connection", (self._name or threading.current_thread().name,), {}))
@@ -291,6 +393,13 @@ class RemoteQueue:
         conn.max_bytes = hello["message_limit"]
         wire.bound_waits(conn, LONGEST_WAIT + SILENCE, SILENCE)
         return conn
+
+    def _secure(self, sock: socket.socket) -> socket.socket:
+        return sock if self._context is None else tls.open_tunnel(sock, self._context, self.address[0], self.url)
+
+
+def _message(verb: str, args: tuple[Any, ...]) -> bytes:
+    return pickle.dumps((IDENT, verb, args, {}), protocol=5)
 
 
 def _why(error: Exception) -> str:

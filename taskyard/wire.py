@@ -15,6 +15,7 @@ import queue  # noqa: F401 - its exceptions come by name
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from multiprocessing import connection
 from multiprocessing.managers import listener_client  # type: ignore[attr-defined]
 from time import monotonic
@@ -23,6 +24,8 @@ from typing import Any, cast
 SERIALIZER = "taskyard"
 HANDSHAKE_SECONDS = 5.0
 HANDSHAKE_BYTES = 256
+SILENT_SECONDS = 15
+"""A connection is over when for so long the other host acknowledges nothing, or has no room for what waits to be sent."""
 MESSAGE_BYTES = 64 * 1024 * 1024
 """Bound of one message unless the master's payload bound asks for more; batches are cut far below it."""
 
@@ -101,14 +104,29 @@ class ClientConnection(PlainConnection):
 def adopt(sock: socket.socket, timeout: float, kind: type[PlainConnection] = PlainConnection) -> PlainConnection:
     """A connection over a connected socket, each of its reads and writes bounded by ``timeout`` seconds."""
     sock.setblocking(True)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, seconds in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3)):
-        if hasattr(socket, option):
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), seconds)
+    tune(sock)
     made = kind(sock.detach())
     bound_waits(made, timeout)
     return made
+
+
+def tune(sock: socket.socket) -> None:
+    """Let a TCP connection send at once, and notice a host that is gone; the near end of a tunnel (`taskyard.tunnel`) is none."""
+    if sock.family == socket.AF_UNIX:
+        return
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # Keepalive asks only while nothing is under way; what is under way from an address that is gone would be tried for minutes.
+    silence = SILENT_SECONDS * 1000
+    for option, value in (("TCP_KEEPIDLE", 10), ("TCP_KEEPINTVL", 5), ("TCP_KEEPCNT", 3), ("TCP_USER_TIMEOUT", silence)):
+        if hasattr(socket, option):
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+def give_up_after(sock: socket.socket, seconds: float) -> None:
+    """Let a TCP connection end when the other host takes nothing in for so long."""
+    if sock.family != socket.AF_UNIX and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(1000 * seconds))
 
 
 def bound_waits(conn: PlainConnection, reads: float, writes: float = HANDSHAKE_SECONDS) -> None:
@@ -156,12 +174,19 @@ class PlainListener:
         self._socket.close()
 
 
-def open_connection(address: tuple[str, int], authkey: bytes, timeout: float = HANDSHAKE_SECONDS) -> PlainConnection:
-    """Connect within ``timeout`` seconds, then prove to each other that both hold ``authkey``.
+def open_connection(
+    address: tuple[str, int],
+    authkey: bytes,
+    timeout: float = HANDSHAKE_SECONDS,
+    secure: Callable[[socket.socket], socket.socket] = lambda sock: sock,
+) -> PlainConnection:
+    """Connect within ``timeout`` seconds, then prove to each other that both hold ``authkey``. ``secure``: what is to be used
+    in place of the TCP connection (`taskyard.tls.open_tunnel`).
 
-    Raises OSError, EOFError (nobody there, or nobody who speaks this protocol), `multiprocessing.AuthenticationError`.
+    Raises OSError, EOFError (nobody there, or nobody who speaks this protocol), `multiprocessing.AuthenticationError`, and
+    what ``secure`` does.
     """
-    conn = adopt(socket.create_connection(address, timeout=timeout), HANDSHAKE_SECONDS, ClientConnection)
+    conn = adopt(secure(socket.create_connection(address, timeout=timeout)), HANDSHAKE_SECONDS, ClientConnection)
     try:
         connection.answer_challenge(conn, authkey)
         connection.deliver_challenge(conn, authkey)

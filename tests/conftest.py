@@ -1,7 +1,44 @@
-"""A behaviour that does not hold shows its values, though it stands in no test file."""
+"""For all tests: a behaviour that does not hold shows its values, though it stands in no test file; so does what was measured."""
+
+import resource
+import subprocess
+from pathlib import Path
 
 import pytest
 
+from tests.certificates import make_certificates
+from tests.measured import measured
+
 pytest.register_assert_rewrite(
-    *(f"tests.executors.{name}" for name in ("listing", "on_calls", "on_ends", "on_futures", "on_map"))
+    *(f"tests.executors.{name}" for name in ("listing", "on_calls", "on_ends", "on_futures", "on_map")), "tests.hostile.honest"
 )
+
+DESCRIPTORS = 1024
+"""What a login has on most systems: who leaves descriptors open is found out here, however many this machine allows."""
+
+
+def pytest_configure() -> None:
+    allowed, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, allowed), most))
+
+
+@pytest.fixture(scope="session")
+def audit_python() -> Path:
+    """The interpreter of the environment that `make audit` and `make sbom` use, made where it is missing or old."""
+    root = Path(__file__).parents[1]
+    subprocess.run(["make", "--silent", ".venv-audit/.installed"], cwd=root, check=True, capture_output=True)
+    return root / ".venv-audit/bin/python"
+
+
+@pytest.fixture(scope="session")
+def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a CA's certificate, and its certificates for a master and for clients."""
+    folder = tmp_path_factory.mktemp("tls") / "certs"
+    make_certificates(folder)
+    return folder
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if measured:
+        terminalreporter.section("measured")
+        terminalreporter.write_line("\n".join(measured))

@@ -15,6 +15,7 @@ from typing import Any, Literal, TypeVar
 from master import rules
 from master.committer import LEASE, Committer, Topic, results_of
 from master.engine import Clock, Engine
+from master.keyring import Key, Keyring
 from master.server import QueueServer
 from master.store import Store
 from taskyard import wire
@@ -83,12 +84,13 @@ class WatchedServer(QueueServer):
     def handle_request(self, conn: Any) -> None:
         with self.changed:
             self.open[conn] = end_of(conn, "getpeername")
-        try:
-            super().handle_request(conn)
-        finally:
-            with self.changed:
-                del self.open[conn]
-                self.changed.notify_all()
+        super().handle_request(conn)
+
+    def ended(self, conn: Any) -> None:
+        super().ended(conn)
+        with self.changed:
+            del self.open[conn]
+            self.changed.notify_all()
 
     def wait_until_closed(self, client: tuple[str, int] | None = None) -> None:
         """Return once the connection from this address (None: each) has ended, and what it held was given back."""
@@ -150,11 +152,11 @@ class Harness:
     def reopen(self) -> None:
         """Crash: what was not committed is gone, and every connection with it; then serve again from the disk."""
         crashed = self.engine.store.path.parent
-        self.committer.call(partial(shutil.copytree, crashed, self._folder / str(self._lives)))
         address = ("127.0.0.1", 0)
         if self.server is not None:
             address = self.server.listener.address
             self._end_server()
+        self.committer.call(partial(shutil.copytree, crashed, self._folder / str(self._lives)))
         self.committer.stop()
         self._start(address)
 
@@ -174,7 +176,7 @@ class Harness:
         self.committer.start()
         self._lives += 1
         if self.kind == "manager":
-            self.server = WatchedServer(self.committer, address, AUTHKEY)
+            self.server = WatchedServer(self.committer, address, Keyring([Key("shared", AUTHKEY)]))
             self.server.start()
 
     def _end_server(self) -> None:

@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 
 Settings come from the environment and from .env; .env.example lists them.
 SIGTERM, SIGINT: finish what runs (WORKER_GRACE seconds), give back the rest, exit 0; a second one: stop at once.
-Exit codes: 77 wrong authkey, 76 another release, 78 a setting or the app is wrong.
+Exit codes: 77 wrong authkey or certificate, 76 another release, 78 a setting or the app is wrong.
 """
 
 

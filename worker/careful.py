@@ -15,18 +15,17 @@ from multiprocessing.connection import Connection
 from time import perf_counter
 from typing import Any
 
-import structlog
-
 from taskyard import calls, context
 from taskyard.calls import Call, OneOutcome
 from taskyard.codec import encode_error
 from taskyard.errors import TaskFailed
 from taskyard.log import get_logger
 from taskyard.model import RETRIES_AFTER_DEATH
+from taskyard.series import split_id
 from worker.beginning import begin
 from worker.death import OomCounter, cause_of
 from worker.offer import load
-from worker.running import Ended, failed, function_of, run_many
+from worker.running import Ended, Failed, failed, function_of, run_many
 
 LOOK_SECONDS = 0.1
 """A process that is dead is noticed at the latest then, even if a child of it keeps its socket open."""
@@ -45,21 +44,21 @@ def run(app: str, task_id: str, name: str, attempt: int, call: Call) -> Ended:
             process.conn.send((app, task_id, name, attempt, tuple(left)))
             problem = process.receive()
             if problem is not None:
-                return Ended(*problem)
+                return Failed(*problem)
             begun = True
             while len(outcomes) < len(call.payloads):
                 outcomes.append(process.receive())
         except (EOFError, OSError):
             culprit, cause = len(outcomes), cause_of(process.exitcode(), 0.0, oom.has_grown())
             if not begun:  # it is the function that does it
-                return Ended("failed", cause=cause)
+                return Failed(cause=cause)
             get_logger("worker").warning("call failed", number=culprit, cause=cause)
             deaths[culprit] += 1 if deaths else 2  # the first to die here has killed the slot as well
             if deaths[culprit] > RETRIES_AFTER_DEATH:
                 outcomes.append((False, encode_error(TaskFailed(cause))))
         finally:
             process.end()
-    return Ended("done", calls.pack_outcomes(perf_counter() - started, outcomes))
+    return calls.pack_outcomes(perf_counter() - started, outcomes)
 
 
 class _Process:
@@ -103,8 +102,7 @@ def main() -> None:
     conn: Connection[Any, Any] = Connection(descriptor)
     app, task_id, name, attempt, fields = conn.recv()
     call = Call(*fields)
-    structlog.contextvars.bind_contextvars(task=task_id, name=name, attempt=attempt)
-    context.enter(context.Running(task_id, name, attempt, lambda *_: None, lambda: False))
+    context.enter(context.Running(*split_id(task_id), name, attempt, lambda *_: None, lambda: False))
     try:
         functions, _ = load(app, settings.worker_accepts)
         function = function_of(name, call.function, functions)

@@ -14,14 +14,17 @@ from typing import Any
 from taskyard.calls import PYTHON
 from taskyard.errors import PayloadTooLarge, StoreFull
 from taskyard.log import get_logger
-from taskyard.model import Lease, Outcome
 from taskyard.pulse import BEAT_SECONDS
-from taskyard.transport import RemoteQueue
+from taskyard.series import LeaseSeries, OutcomeSeries, part
+from taskyard.transport import SHORT_BYTES, RemoteQueue
 from worker.offer import Offer
 from worker.reports import Word
 
 LEASE_WAIT = 20.0
 SETTLE_BATCH = 5000
+"""Outcomes in one call, about."""
+POST_TASKS = 16
+"""Outcomes that are sent by whoever has them."""
 PROGRESS_SECONDS = 0.5
 """The heart beats at most so often, however much news of tasks' progress there is."""
 FULL_PAUSE = 1.0
@@ -33,13 +36,10 @@ logger = get_logger("worker")
 class Leaser:
     """Leases as many tasks as `want` says there is room for, one long poll after the other."""
 
-    def __init__(
-        self, queue: RemoteQueue, session: str, take: Callable[[int, list[Lease]], None], wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, queue: RemoteQueue, session: str, take: Callable[[int, list[LeaseSeries]], None]) -> None:
         self.queue = queue
         self._session = session
         self._take = take
-        self._wake = wake
         self._wanted = 0
         self._news = threading.Condition()
         self._stopping = False
@@ -67,12 +67,11 @@ class Leaser:
                 if self._stopping:
                     return
                 wanted = self._wanted
-            leases = self.queue.lease(self._session, wanted, LEASE_WAIT, self.names)
+            leases = self.queue.lease_series(self._session, wanted, LEASE_WAIT, self.names)
             if leases:
                 with self._news:
                     self._wanted = 0  # until the supervisor has counted again
                 self._take(self.queue.generation, leases)
-                self._wake()
 
 
 class Settler:
@@ -81,16 +80,20 @@ class Settler:
     def __init__(self, queue: RemoteQueue, session: str) -> None:
         self._queue = queue
         self._session = session
-        self._outcomes: deque[Outcome] = deque()
+        self._outcomes: deque[OutcomeSeries] = deque()
         self._news = threading.Condition()
+        self._posted: tuple[bytes, list[OutcomeSeries]] | None = None
+        """A message that is on its way, and what it says."""
         self._sending = False
         self._stopping = False
 
-    def add(self, outcomes: list[Outcome]) -> None:
+    def add(self, outcomes: list[OutcomeSeries]) -> None:
         """Outcomes to settle."""
         if outcomes:
             with self._news:
                 self._outcomes.extend(outcomes)
+                if not self._sending:
+                    self._post()
                 self._news.notify_all()
 
     def stop(self, seconds: float) -> int:
@@ -99,46 +102,77 @@ class Settler:
             self._stopping = True
             self._news.notify_all()
             self._news.wait_for(lambda: not self._outcomes and not self._sending, seconds)
-            return len(self._outcomes)
+            return sum(len(series.values) for series in self._outcomes)
 
     def run(self) -> None:
         """Serve until `stop`, and until all is settled."""
         while True:
             with self._news:
-                while not self._outcomes and not self._stopping:
+                while not self._outcomes and not self._posted and not self._stopping:
                     self._news.wait()
-                if not self._outcomes:
+                if not self._outcomes and not self._posted:
                     return
-                batch = [self._outcomes.popleft() for _ in range(min(SETTLE_BATCH, len(self._outcomes)))]
-                self._sending = True
-            self._settle(batch)
+                message, batch = self._posted or (None, self._next_batch())
+                self._posted, self._sending = None, True
+            self._settle(batch, message)
             with self._news:
                 self._sending = False
                 self._news.notify_all()
 
-    def _settle(self, batch: list[Outcome]) -> None:
+    def _post(self) -> None:
+        """Send a few outcomes from here, if that needs no waiting: sooner than by waking the thread, which takes the answer."""
+        values = self._outcomes[0].values if len(self._outcomes) == 1 else []
+        if 0 < len(values) <= POST_TASKS and sum(map(len, values)) < SHORT_BYTES:
+            batch = [self._outcomes[0]]
+            message = self._queue.post("settle", self._session, list(map(tuple, batch)))
+            if message is not None:
+                self._posted, self._sending = (message, batch), True
+                self._outcomes.clear()
+
+    def _next_batch(self) -> list[OutcomeSeries]:
+        batch, size = [], 0
+        while self._outcomes and size < SETTLE_BATCH:
+            batch.append(self._outcomes.popleft())
+            size += len(batch[-1].values)
+        return batch
+
+    def _settle(self, batch: list[OutcomeSeries], message: bytes | None = None) -> None:
+        """Settle; ``message``: by this, which was posted."""
         told = False
         while batch:
             try:
-                self._queue.settle(self._session, batch)
+                posted, message = message, None
+                if posted is not None:
+                    self._queue.answer(posted)
+                else:
+                    self._queue.settle_series(self._session, batch)
                 return
             except StoreFull as error:
                 if not told:
-                    logger.error("outcomes wait for room on the master's disk", outcomes=len(batch), error=str(error))
+                    waiting = sum(len(series.values) for series in batch)
+                    logger.error("outcomes wait for room on the master's disk", outcomes=waiting, error=str(error))
                     told = True
                 threading.Event().wait(FULL_PAUSE)
             except PayloadTooLarge as error:
-                if len(batch) == 1:
-                    batch = [_too_large(batch[0], error)]
+                first, batch = _halves(batch)
+                if first:
+                    self._settle(first)
                 else:
-                    middle = len(batch) // 2
-                    self._settle(batch[:middle])
-                    batch = batch[middle:]
+                    batch = [_too_large(batch[0], error)]
 
 
-def _too_large(outcome: Outcome, error: PayloadTooLarge) -> Outcome:
+def _halves(batch: list[OutcomeSeries]) -> tuple[list[OutcomeSeries], list[OutcomeSeries]]:
+    """A batch in two parts, the first of which is empty if that is one task."""
+    if len(batch) > 1:
+        middle = len(batch) // 2
+        return batch[:middle], batch[middle:]
+    size = len(batch[0].values)
+    return [part(batch[0], 0, size // 2)] * (size > 1), [part(batch[0], size // 2, size)]
+
+
+def _too_large(outcome: OutcomeSeries, error: PayloadTooLarge) -> OutcomeSeries:
     cause = f"exception: PayloadTooLarge: what the task returned can't be kept: {error}"
-    return outcome._replace(kind="failed", value=b"", cause=cause)
+    return outcome._replace(kind="failed", values=[b""], cause=cause)
 
 
 class Heart:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Callable
 from time import monotonic
 from types import FrameType
 
 from taskyard.errors import SettingsError
+from taskyard.keys import follow_authkey
 from taskyard.log import get_logger, set_up_logging
-from taskyard.settings import Settings, find_authkey, load_settings
+from taskyard.settings import Settings, load_settings
 from worker.supervisor import Supervisor
 
 KEY_SECONDS = 60.0
@@ -41,12 +43,12 @@ def run() -> int:
     return 0
 
 
-def wait_for_authkey(settings: Settings, stopping: threading.Event) -> bytes | None:
-    """The key; None when a signal came first. Raises `SettingsError` when there is none after `KEY_SECONDS`."""
+def wait_for_authkey(settings: Settings, stopping: threading.Event) -> Callable[[], bytes] | None:
+    """What tells the key; None when a signal came first. Raises `SettingsError` when there is none after `KEY_SECONDS`."""
     deadline, told = monotonic() + KEY_SECONDS, False
     while not stopping.is_set():
         try:
-            return find_authkey(settings)
+            return follow_authkey(settings)
         except SettingsError as error:
             if monotonic() >= deadline:
                 raise

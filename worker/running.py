@@ -13,6 +13,7 @@ from taskyard.calls import Call, OneOutcome
 from taskyard.codec import JSON, LINE_LENGTH, Dumps, decode, dumps, dumps_by_value, encode, encode_error, encode_json, one_line
 from taskyard.errors import TaskFailed, TaskyardError
 from taskyard.registry import options_of
+from worker import packed
 from worker.offer import Functions
 
 CACHED_FUNCTIONS = 64
@@ -20,16 +21,18 @@ CACHED_FUNCTIONS = 64
 BIG_BYTES = 1024 * 1024
 
 
-class Ended(NamedTuple):
-    """What became of a task."""
+class Failed(NamedTuple):
+    """An attempt that failed."""
 
-    kind: str
     value: bytes = b""
+    """What it raised, encoded; empty: nothing."""
     cause: str = ""
     final: bool = False
-    """Failed: no attempt may follow."""
+    """No attempt may follow."""
 
 
+Ended = bytes | Failed
+"""What became of a task: its encoded value, or how it failed."""
 CarefulRun = Callable[[Call], Ended]
 
 
@@ -46,15 +49,20 @@ def run(name: str, payload: bytes, functions: Functions, accepts_functions: bool
         function = function_of(name, call.function, functions)
     except BaseException as error:
         return failed(error, retry_on)
+    dumps = dumps_for(call)
+    if not call.many:
+        return run_one(function, call.payloads[0], retry_on, dumps)
     started = perf_counter()
-    if len(call.payloads) == 1:  # it is retried as a task, also if the caller takes its value as one of many
-        ended = run_one(function, call.payloads[0], retry_on, dumps_for(call))
-        if ended.kind == "failed" or not call.many:
+    if len(call.payloads) == 1:  # it is retried as a task, though the caller takes its value as one of many
+        ended = run_one(function, call.payloads[0], retry_on, dumps)
+        if isinstance(ended, Failed):
             return ended
-        outcomes = [(True, ended.value)]
+        outcomes = [(True, ended)]
+    elif call.payloads and isinstance(call.payloads[0], tuple):
+        return packed.run(function, call, run_many)
     else:
         outcomes = list(run_many(function, call))
-    return Ended("done", calls.pack_outcomes(perf_counter() - started, outcomes))
+    return calls.pack_outcomes(perf_counter() - started, outcomes)
 
 
 def dumps_for(call: Call) -> Dumps:
@@ -62,15 +70,20 @@ def dumps_for(call: Call) -> Dumps:
     return dumps_by_value if call.function else dumps
 
 
-def run_one(function: Callable[..., Any], payload: bytes, retry_on: Sequence[str] | None = None, dumps: Dumps = dumps) -> Ended:
+def run_one(
+    function: Callable[..., Any], payload: bytes | tuple[Any, ...], retry_on: Sequence[str] | None = None, dumps: Dumps = dumps
+) -> Ended:
     """One call, whatever it raises; ``retry_on``: see `failed`, None: as the function's options say."""
     try:
-        args, kwargs = _read("its arguments", decode, payload)
+        try:
+            args, kwargs = (payload, {}) if isinstance(payload, tuple) else decode(payload)
+        except (ModuleNotFoundError, AttributeError) as error:
+            raise _unreadable("its arguments", error) from error
         value = function(*args, **kwargs)
-        return Ended("done", encode_json(value) if payload[:1] == JSON else encode(value, dumps))
+        return encode_json(value) if payload[:1] == JSON else encode(value, dumps)
     except SystemExit as error:
         cause = f"exit: the task called sys.exit({repr(error.code)[:LINE_LENGTH]})"
-        return Ended("failed", encode_error(error, TaskFailed(cause)), cause)
+        return Failed(encode_error(error, TaskFailed(cause)), cause)
     except BaseException as error:
         options = options_of(function) if retry_on is None else None
         return failed(error, retry_on if options is None else options.retry_names(), dumps)
@@ -80,14 +93,14 @@ def run_many(function: Callable[..., Any], call: Call) -> Iterator[OneOutcome]:
     """Calls one after the other; what one of them raises is its own affair."""
     dumps = dumps_for(call)
     for payload in call.payloads:
-        ended = run_one(function, payload, dumps=dumps)
-        yield ended.kind == "done", ended.value
+        ended = run_one(function, payload, None, dumps)
+        yield (False, ended.value) if isinstance(ended, Failed) else (True, ended)
 
 
-def failed(error: BaseException, retry_on: Sequence[str] | None = None, dumps: Dumps = dumps) -> Ended:
+def failed(error: BaseException, retry_on: Sequence[str] | None = None, dumps: Dumps = dumps) -> Failed:
     """What becomes of a task that raised this; ``retry_on``: names of the exceptions that are worth another attempt."""
     final = retry_on is not None and not calls.is_one_of(error, retry_on)
-    return Ended("failed", encode_error(error, dumps=dumps), f"exception: {one_line(error)}", final)
+    return Failed(encode_error(error, dumps=dumps), f"exception: {one_line(error)}", final)
 
 
 def function_of(name: str, pickled: bytes, functions: Functions) -> Callable[..., Any]:
@@ -100,7 +113,10 @@ def function_of(name: str, pickled: bytes, functions: Functions) -> Callable[...
 
 
 def _unpickle(pickled: bytes) -> Callable[..., Any]:
-    function: Callable[..., Any] = _read("the function", pickle.loads, pickled)
+    try:
+        function: Callable[..., Any] = pickle.loads(pickled)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise _unreadable("the function", error) from error
     return function
 
 
@@ -108,14 +124,11 @@ _cached = functools.lru_cache(CACHED_FUNCTIONS)(_unpickle)
 _newest_big = functools.lru_cache(1)(_unpickle)
 
 
-def _read(what: str, read: Callable[[bytes], Any], data: bytes) -> Any:
-    try:
-        return read(data)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"{what} can't be read: the module {error.name!r} is not in the worker's image. Put it beside app/ or into"
-            " requirements/worker.in and build again, or let it travel with the call: cloudpickle.register_pickle_by_value",
-            name=error.name,
-        ) from error
-    except AttributeError as error:
-        raise AttributeError(f"{what} can't be read: {error}. Has the worker's image another version of that code?") from error
+def _unreadable(what: str, error: ModuleNotFoundError | AttributeError) -> Exception:
+    if isinstance(error, AttributeError):
+        return AttributeError(f"{what} can't be read: {error}. Has the worker's image another version of that code?")
+    return ModuleNotFoundError(
+        f"{what} can't be read: the module {error.name!r} is not in the worker's image. Put it beside app/ or into"
+        " requirements/worker.in and build again, or let it travel with the call: cloudpickle.register_pickle_by_value",
+        name=error.name,
+    )

@@ -1,6 +1,7 @@
 """The supervisor: leases tasks, hands them to slots, settles what comes back, and survives whatever a task does.
 
-One thread runs the loop below; three more talk to the queue (`worker.links`). User code runs in the slots only.
+One thread runs the loop below; three more talk to the queue (`worker.links`). The one that leases hands what has come to
+idle slots itself. User code runs in the slots only.
 """
 
 from __future__ import annotations
@@ -8,18 +9,19 @@ from __future__ import annotations
 import selectors
 import threading
 import uuid
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
 from time import monotonic
-from typing import Any
+from typing import Any, Literal
 
+from taskyard.bell import Bell
 from taskyard.errors import SettingsError, TaskyardError, Unreachable
+from taskyard.keys import Authkey
 from taskyard.log import get_logger
-from taskyard.model import Lease, Outcome
+from taskyard.series import LeaseSeries, OutcomeSeries, join_id
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
 from worker import death
-from worker.bell import Bell
 from worker.buffer import Buffer
 from worker.handle import Slot
 from worker.links import Heart, Leaser, Settler
@@ -38,13 +40,15 @@ LAST_WORDS_SECONDS = 5.0
 STUCK_SECONDS = 10.0
 """A loop that has not turned for so long is not well."""
 
+Kind = Literal["done", "failed", "released"]
+
 logger = get_logger("worker")
 
 
 class Supervisor:
     """Runs until `drain` was called and all is given back."""
 
-    def __init__(self, settings: Settings, authkey: bytes) -> None:
+    def __init__(self, settings: Settings, authkey: Authkey) -> None:
         self._settings = settings
         self._pace = Pace(settings.worker_slots)
         self._oom = death.OomCounter()
@@ -58,12 +62,14 @@ class Supervisor:
         self._bell = Bell()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._cancelled: deque[str] = deque()  # by the heart's thread
+        self._turning = threading.Lock()
+        """Held by whoever uses the slots and the buffer."""
         session = uuid.uuid4().hex
         # Only the heart, which always has something to say, tells in the log that there is no master.
-        self._heart_queue = RemoteQueue(settings.taskyard_url, authkey, name="worker")
+        self._heart_queue = RemoteQueue(settings.taskyard_url, authkey, name="worker", files=settings.tls_files)
         self._lease_queue = self._heart_queue.another()
         self._settle_queue = self._heart_queue.another()
-        self._leaser = Leaser(self._lease_queue, session, self._buffer.arrive, self._bell.ring)
+        self._leaser = Leaser(self._lease_queue, session, self._take_leases)
         self._settler = Settler(self._settle_queue, session)
         self._heart = Heart(self._heart_queue, session, settings.worker_health_file, self._note_cancelled)
         self._heart.is_well = lambda: monotonic() - self._turned < STUCK_SECONDS
@@ -96,11 +102,16 @@ class Supervisor:
 
     def _turn(self) -> None:
         watching = any(slot.watched for slot in self._slots)
-        for key, _ in self._selector.select(WATCH_SECONDS if watching else TURN_SECONDS):
+        events = self._selector.select(WATCH_SECONDS if watching else TURN_SECONDS)
+        with self._turning:
+            self._take_turn(events)
+
+    def _take_turn(self, events: Iterable[tuple[selectors.SelectorKey, int]]) -> None:
+        for key, _ in events:
             if key.data is None:
                 self._bell.hush()
             elif key.data in self._slots:
-                self._hear(key.data)
+                self._hear(key.data, key.fileobj is not key.data.conn)
         self._turned = monotonic()
         if self._failure is not None:
             raise self._failure
@@ -114,13 +125,13 @@ class Supervisor:
             self._feed()
 
     def _take_arrived(self) -> None:
-        held = {task_id for slot in self._slots for task_id in slot.held()} if self._buffer.has_arrived else set()
         for lease in self._buffer.arrived(self._lease_queue.generation):
-            if lease.id in held:  # its former lease was lost with a connection; the work goes on under the new one
-                for slot in self._slots:
-                    slot.adopt(lease)
-            else:
-                self._buffer.append(lease)
+            # What a slot holds had its lease lost with a connection; the work goes on under the new one.
+            others = [lease]
+            for slot in self._slots:
+                others = [other for one in others for other in slot.adopt(one)]
+            for other in others:
+                self._buffer.append(other)
 
     def _take_cancelled(self) -> None:
         while self._cancelled:
@@ -142,32 +153,32 @@ class Supervisor:
                 self._pace.is_long(running[0].name, running[1])
                 if slot.has_waiting():
                     slot.retract()
-        if stuck == len(self._slots) and self._buffer:
-            self._release(self._buffer)
-            self._buffer.clear()
+        if stuck == len(self._slots):
+            self._release(self._buffer.take(self._buffer.tasks))
 
     def _feed(self) -> None:
+        ready = any(slot.ready for slot in self._slots)
+        if not ready:  # all have died, and others need not wait for new ones
+            self._release(self._buffer.take(self._buffer.tasks))
         idle = [slot for slot in self._slots if slot.idle]
-        while idle and self._buffer:
-            size = self._pace.chunk(self._buffer, len(idle))
-            chunk = [self._buffer.popleft() for _ in range(size)]
+        while idle and self._buffer.tasks:
+            chunk = self._buffer.take(self._pace.chunk(self._buffer, self._buffer.tasks, len(idle)))
             slot = idle.pop()
             try:
                 slot.give(chunk)
             except OSError:  # it has just died; its sentinel will tell
-                self._buffer.extendleft(reversed(slot.end_chunk()))
-        held = len(self._buffer) + sum(slot.holding() for slot in self._slots)
-        self._leaser.want(self._pace.room(held) if any(slot.ready for slot in self._slots) else 0)
+                self._buffer.put_back(slot.end_chunk())
+        held = self._buffer.tasks + sum(slot.holding() for slot in self._slots)
+        self._leaser.want(self._pace.room(held) if ready else 0)
         self._heart.info["busy"] = sum(slot.busy for slot in self._slots)
 
     def _go_on_draining(self, by: float) -> None:
         if not self._heart.draining:
             running = [slot.running() for slot in self._slots]
-            logger.info("draining", running=sum(task is not None for task in running), given_back=len(self._buffer))
+            logger.info("draining", running=sum(task is not None for task in running), given_back=self._buffer.tasks)
             self._heart.drain()
             self._leaser.stop()
-        self._release(self._buffer)
-        self._buffer.clear()
+        self._release(self._buffer.take(self._buffer.tasks))
         for slot in self._slots:
             slot.retract()
             if slot.busy and monotonic() >= by:
@@ -197,27 +208,29 @@ class Supervisor:
         self._selector.register(slot.conn, selectors.EVENT_READ, slot)
         self._selector.register(slot.process.sentinel, selectors.EVENT_READ, slot)
 
-    def _hear(self, slot: Slot) -> None:
-        """Take in all that a slot has sent, and whether it has died."""
-        died = not slot.process.is_alive()
+    def _hear(self, slot: Slot, died: bool) -> None:
+        """Take in what a slot has sent: the next message, or all that is left of one that has died."""
         try:
-            while slot.conn.poll():
-                kind, content = slot.conn.recv()
-                if kind == "ready":
-                    self._slot_is_ready(slot, Offer(*content))
-                elif kind == "broken":
-                    raise SettingsError(content)
-                elif kind == "progress":
-                    slot.told(*content)
-                else:
-                    self._take_reports(slot, content)
-                    if kind == "end":
-                        self._release(slot.end_chunk())
+            while not died or slot.conn.poll():
+                self._take_message(slot, *slot.conn.recv())
+                if not died:
+                    return
         except (EOFError, OSError):
-            slot.process.join(1.0)
-            died = True
-        if died:
-            self._slot_has_died(slot)
+            pass
+        slot.process.join(1.0)  # the pipes of a process close before its exit code is known
+        self._slot_has_died(slot)
+
+    def _take_message(self, slot: Slot, kind: str, content: Any) -> None:
+        if kind == "ready":
+            self._slot_is_ready(slot, Offer(*content))
+        elif kind == "broken":
+            raise SettingsError(content)
+        elif kind == "progress":
+            slot.told(*content)
+        else:
+            self._take_reports(slot, content)
+            if kind == "end":
+                self._release(slot.end_chunk())
 
     def _slot_is_ready(self, slot: Slot, offer: Offer) -> None:
         slot.ready = True
@@ -232,33 +245,33 @@ class Supervisor:
             threading.Thread(target=self._guard, args=(loop,), daemon=True).start()
 
     def _take_reports(self, slot: Slot, reports: list[tuple[Any, ...]]) -> None:
-        outcomes: list[Outcome] = []
-        durations: dict[str, list[float]] = defaultdict(list)
+        outcomes: list[OutcomeSeries] = []
+        counts: Counter[str] = Counter()
+        seconds: dict[str, float] = defaultdict(float)
         for report in map(Report._make, reports):
-            lease = slot.reported(report.number)
-            if lease is None:
-                continue
-            durations[lease.name].append(report.seconds)
-            outcomes.append(report.outcome(lease))
-            if report.kind == "failed":
-                self._tell_failed(lease, report.cause)
-        for name, seconds_of_name in durations.items():
-            self._pace.learn(name, seconds_of_name)
+            ended = slot.reported(report.first, report.values)
+            for lease, values in ended:
+                outcomes.append(_outcome(lease, report.kind, values, report.cause, report.final))
+                if report.kind == "failed":
+                    self._tell_failed(lease, report.cause)
+            if ended:
+                name = ended[0][0].name  # it is that of all
+                counts[name] += len(report.values)
+                seconds[name] += report.seconds
+        for name, count in counts.items():
+            self._pace.learn(name, seconds[name] / count)
         self._settler.add(outcomes)
 
     def _slot_has_died(self, slot: Slot) -> None:
         for watched in (slot.conn, slot.process.sentinel):
             self._selector.unregister(watched)
         self._slots.remove(slot)
-        running = slot.running()
-        left = slot.end_chunk()
         cause = death.cause_of(slot.process.exitcode, slot.killed_for, self._oom.has_grown())
-        if running is not None and not slot.stopped:
-            culprit = running[0]
-            left = [lease for lease in left if lease.id != culprit.id]
+        culprit = None if slot.stopped else slot.end_running()
+        if culprit is not None:
             self._tell_failed(culprit, cause)
-            self._settler.add([Outcome(culprit.id, culprit.token, "failed", cause=cause)])
-        self._release(left)
+            self._settler.add([_outcome(culprit, "failed", [b""], cause)])
+        self._release(slot.end_chunk())
         ready = slot.ready
         slot.close()
         if not ready:
@@ -268,14 +281,30 @@ class Supervisor:
         if self._drain_by is None:
             self._start_slot()
 
-    def _release(self, leases: Iterable[Lease]) -> None:
-        self._settler.add([Outcome(lease.id, lease.token, "released") for lease in leases])
+    def _release(self, leases: Iterable[LeaseSeries]) -> None:
+        self._settler.add([_outcome(lease, "released", [b""] * len(lease.payloads)) for lease in leases])
 
     @staticmethod
-    def _tell_failed(lease: Lease, cause: str) -> None:
-        logger.warning("attempt failed", task=lease.id, name=lease.name, attempt=lease.attempt, cause=cause)
+    def _tell_failed(lease: LeaseSeries, cause: str) -> None:
+        task_id = join_id(lease.prefix, lease.first)
+        logger.warning("attempt failed", task=task_id, name=lease.name, attempt=lease.attempt, cause=cause)
 
     # What other threads call
+
+    def _take_leases(self, generation: int, leases: list[LeaseSeries]) -> None:
+        """Leases have come: give them to slots that are idle, without waking the loop, unless that is awake."""
+        self._buffer.arrive(generation, leases)
+        if not self._turning.acquire(blocking=False):
+            self._bell.ring()
+            return
+        try:
+            if self._drain_by is None:
+                self._take_arrived()
+                self._feed()
+            if self._drain_by is not None or any(slot.watched for slot in self._slots):
+                self._bell.ring()
+        finally:
+            self._turning.release()
 
     def _note_cancelled(self, ids: list[str]) -> None:
         self._cancelled.extend(ids)
@@ -293,3 +322,7 @@ class Supervisor:
             self._failure = error
         finally:
             self._bell.ring()
+
+
+def _outcome(lease: LeaseSeries, kind: Kind, values: list[bytes], cause: str = "", final: bool = False) -> OutcomeSeries:
+    return OutcomeSeries(lease.prefix, lease.first, lease.token, kind, values, cause, final=final)

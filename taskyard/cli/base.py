@@ -16,7 +16,8 @@ from rich.table import Column, Table
 from typer.core import TyperGroup
 
 from taskyard.codec import JSON, decode, one_line
-from taskyard.settings import find_authkey, load_settings
+from taskyard.keys import find_authkey
+from taskyard.settings import load_settings
 from taskyard.transport import RemoteQueue
 
 PATIENCE = 5.0
@@ -51,7 +52,7 @@ app = typer.Typer(
     help="Look at a Taskyard cluster, give it work, or start one here.\n\n"
     "Settings (TASKYARD_URL, TASKYARD_AUTHKEY_FILE ...) come from the environment and .env. --install-completion makes your"
     " shell complete commands and options. Exit codes: 0 well, 1 something failed, 2 wrong usage, 69 no master answers, 74 the"
-    " data can't be used, 76 another release, 77 wrong key, 78 a wrong setting, 130 Ctrl-C.",
+    " data can't be used, 76 another release, 77 wrong key or certificate, 78 a wrong setting, 130 Ctrl-C.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -60,9 +61,9 @@ app = typer.Typer(
 
 def connect(patience: float | None = PATIENCE) -> RemoteQueue:
     """A connection to the master of the settings; ``patience`` is for outages later. Raises `SettingsError`, `Unreachable`,
-    `WrongKey`, `WrongVersion`."""
+    `WrongKey`, `WrongVersion`, `WrongCertificate`."""
     settings = load_settings()
-    with RemoteQueue(settings.taskyard_url, find_authkey(settings), PATIENCE) as queue:
+    with RemoteQueue(settings.taskyard_url, find_authkey(settings), PATIENCE, files=settings.tls_files) as queue:
         queue.connect()
         return queue.another(patience)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
 
 from taskyard.cli.base import Json, app, connect, progress, to_json
+from taskyard.history import End, Event, faults
 from taskyard.jobs import PAGE, Job
 from taskyard.model import END_STATES, OPEN_STATES, JobInfo
 from taskyard.transport import RemoteQueue
@@ -46,39 +48,33 @@ def _all_jobs(queue: RemoteQueue) -> list[JobInfo]:
 
 
 def _verify(queue: RemoteQueue, info: JobInfo, bar: Progress, bar_id: Any) -> dict[str, Any]:
-    ends: dict[str, str] = {}
+    events: list[Event] = []
     counts: Counter[str] = Counter()
-    twice: list[str] = []
-    cursor, problems = 0, []
+    end = cache(End)  # a million results have the same few; not their values, which may be large
+    cursor = 0
     for _ in range(LOOKS):
         while page := queue.results(info.job, cursor, PAGE, 0.0):
             for result in page:
-                if result.id in ends:
-                    twice.append(result.id)
-                ends[result.id] = result.state
+                events.append(Event("ended", result.id, result.cursor, end(result.state, None, result.attempts)))
                 counts[result.state] += 1
-                cursor = result.cursor
+            cursor = page[-1].cursor
             bar.advance(bar_id, len(page))
         info = Job(queue, info.job).info()
         if all(counts[state] == getattr(info, state) for state in END_STATES):
             break
+    ended = {event.id for event in events}
     waiting = {state: _ids(queue, state, info.job) for state in OPEN_STATES}
-    for state, ids in waiting.items():
-        if ids:
-            problems.append(f"{len(ids):,} {state}, without an end: {_named(ids)}")
-        both = [task_id for task_id in ids if task_id in ends]
-        if both:
-            problems.append(f"{len(both):,} {state} that have a result: {_named(both)}")
-    if twice:
-        problems.append(f"{len(twice):,} more than one result: {_named(twice)}")
+    problems = [f"{len(ids):,} {state}, without an end: {_named(ids)}" for state, ids in waiting.items() if ids]
+    events += [Event("open", task_id) for ids in waiting.values() for task_id in ids]
+    problems += [f"{len(ids):,} {broken}: {_named(ids)}" for broken, ids in faults(events)]
     problems += [
         f"{counts[state]:,} results are {state}, and the queue counts {getattr(info, state):,}"
         for state in END_STATES
         if counts[state] != getattr(info, state)
     ]
     still_open = sum(map(len, waiting.values()))
-    if still_open + len(ends) != info.tasks:
-        problems.append(f"{info.tasks:,} tasks were submitted, and {still_open + len(ends):,} are open or ended")
+    if still_open + len(ended) != info.tasks:
+        problems.append(f"{info.tasks:,} tasks were submitted, and {still_open + len(ended):,} are open or ended")
     return {**info._asdict(), "open": waiting, "problems": problems}
 
 

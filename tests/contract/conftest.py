@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.keyed_master import KeyedMaster
 from tests.contract.master_process import MasterProcess
 from tests.harness import KINDS, Harness, Kind
 
@@ -52,3 +53,11 @@ def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
     process.start()
     yield process
     process.close()
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[KeyedMaster]:
+    made = KeyedMaster(tmp_path / "master")
+    made.start()
+    yield made
+    made.close()

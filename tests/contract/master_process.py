@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from taskyard.settings import TlsFiles
 from taskyard.transport import RemoteQueue
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,10 @@ class MasterProcess:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.port = free_port()
-        self.url = f"manager://127.0.0.1:{self.port}"
+        scheme = "managers" if "master_tls_cert" in settings else "manager"
+        self.url = f"{scheme}://127.0.0.1:{self.port}"
+        ca, cert, key = (settings.get(f"taskyard_tls_{what}") for what in ("ca", "cert", "key"))
+        self._files = TlsFiles(ca, cert, key)
         self._settings = {name.upper(): str(value) for name, value in settings.items()}
         self._log = (folder / "master.log").open("a+")
         self.process: subprocess.Popen[bytes] | None = None
@@ -50,7 +54,7 @@ class MasterProcess:
         }
 
     def queue(self, patience: float | None = 10.0, name: str = "") -> RemoteQueue:
-        return RemoteQueue(self.url, AUTHKEY, patience, name)
+        return RemoteQueue(self.url, AUTHKEY, patience, name, self._files)
 
     def log(self) -> str:
         return (self.folder / "master.log").read_text()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from master.server import ARGUMENTS
 from taskyard.errors import BadRequest, PayloadTooLarge, TaskyardError
+from taskyard.series import TaskSeries
 from taskyard.transport import RemoteQueue
 from tests.harness import KINDS, LEASE_TIME, Harness, done, failed, schedule, task
 
@@ -20,13 +21,17 @@ NO_NAME = ["", "x" * 201, "\ud800", None, 7, b"a", ("a",), ["a"]]
 NO_INT = ["1", 1.0, 2**31, -(2**31) - 1, HUGE, None, True]
 NO_SECONDS = ["1", -1, -0.5, float("nan"), float("inf"), 1e10, HUGE, None, True]
 WRONG_FIELDS = [
-    *(("id", value) for value in NO_NAME),
+    *(("prefix", value) for value in NO_NAME),
+    *(("first", value) for value in [-2, 0.0, None, HUGE, "1", True]),
     *(("job", value) for value in NO_NAME),
     *(("name", value) for value in NO_NAME),
-    *(("payload", value) for value in ["text", None, 7, bytearray(b"x"), [1]]),
+    *(("payloads", [value]) for value in ["text", None, 7, bytearray(b"x"), [1]]),
+    *(("payloads", value) for value in [[], None, b"x", [b"x", b"y"]]),
     *((field, value) for field in ("priority", "retries") for value in NO_INT),
     *((field, value) for field in ("delay", "backoff", "time_limit", "result_ttl", "expiry") for value in NO_SECONDS),
 ]
+GOOD = TaskSeries("good", -1, "job", "work", [b""])
+NAMES = {"prefix": "id|a series", "first": "a series", "payloads": "payload"}
 NO_BATCH: list[Any] = [None, 7, "a", {"a": 1}, {1, 2}, b"x", [7], ["ab"], [()], [("a",)], [tuple(range(20))], [{}], [None]]
 NO_TEXT: list[Any] = [None, 7, b"s", ["s"], {}, "\ud800", ("s",)]
 NO_COUNT: list[Any] = [-1, "1", 1.5, None, True, 2**63, HUGE, [1]]
@@ -65,21 +70,22 @@ NO_INFO: list[Any] = [
 
 @pytest.mark.parametrize(("field", "value"), WRONG_FIELDS, ids=lambda value: ascii(value)[:20] if value is not HUGE else "huge")
 def test_a_task_with_a_field_that_makes_no_sense_is_refused_with_its_batch(harness: Harness, field: str, value: Any) -> None:
-    with pytest.raises(BadRequest, match=field):
-        harness.queue._call("submit", [tuple(task("good")), tuple(task("bad")._replace(**{field: value}))])
+    with pytest.raises(BadRequest, match=NAMES.get(field, field)):
+        harness.queue._call("submit", [tuple(GOOD), tuple(GOOD._replace(prefix="bad")._replace(**{field: value}))])
     assert harness.queue.stats()["ready"] == 0
 
 
 def calls() -> Iterator[tuple[Any, ...]]:
-    good = ("a", 1, "done", b"", "", -1.0, False)
+    good = ("a", -1, 1, "done", [b""], "", -1.0, False)
     wrong_outcomes = [
         *((0, value) for value in NO_TEXT),
-        *((1, value) for value in ("1", None, 1.0, True)),
-        *((2, value) for value in NO_KIND),
-        *((3, value) for value in ("text", None, bytearray(b"x"))),
-        *((4, value) for value in (None, 7, b"x")),
-        *((5, value) for value in ("1", None, float("nan"), float("inf"), HUGE, True)),
-        *((6, value) for value in ("yes", None, 0, 1, HUGE)),
+        *((1, value) for value in (-2, "1", None, 1.0, True, HUGE)),
+        *((2, value) for value in ("1", None, 1.0, True)),
+        *((3, value) for value in NO_KIND),
+        *((4, value) for value in ([], None, b"x", ["text"], [None], [bytearray(b"x")], [b"x", b"y"])),
+        *((5, value) for value in (None, 7, b"x")),
+        *((6, value) for value in ("1", None, float("nan"), float("inf"), HUGE, True)),
+        *((7, value) for value in ("yes", None, 0, 1, HUGE)),
     ]
     for index, value in wrong_outcomes:
         yield "settle", "s", [(*good[:index], value, *good[index + 1 :])]

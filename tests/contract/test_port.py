@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pickle
 import socket
@@ -25,7 +26,7 @@ from taskyard.model import PROTOCOL
 from taskyard.transport import QueueManager, RemoteQueue
 from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
 from tests.harness import AUTHKEY as HARNESS_KEY
-from tests.harness import Harness, InThread
+from tests.harness import Harness, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +101,14 @@ def test_garbage_is_hung_up_on(master: MasterProcess, data: bytes) -> None:
         assert is_hung_up(sock)
 
 
+def test_a_stranger_that_claims_4_gb_is_hung_up_on_at_once(master: MasterProcess) -> None:
+    with knock(master) as sock:
+        started = time.monotonic()
+        sock.sendall(struct.pack("!i", -1) + struct.pack("!Q", 4 << 30))
+        assert is_hung_up(sock)
+        assert time.monotonic() - started < 2
+
+
 def test_silent_strangers_do_not_keep_others_out(master: MasterProcess) -> None:
     silent = [knock(master) for _ in range(50)]
     with master.queue(5.0) as queue:
@@ -112,37 +121,54 @@ def test_silent_strangers_do_not_keep_others_out(master: MasterProcess) -> None:
 
 @pytest.mark.parametrize("how", ["silent", "dripping", "silent with the key"])
 def test_who_is_slow_to_prove_the_key_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr("master.server.HANDSHAKES", 3)
     monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
     harness = Harness(tmp_path, "manager")
     assert harness.server is not None
     address = harness.server.listener.address
-    slow: list[Any] = []
-    for _ in range(3):
-        if how == "silent with the key":
-            slow.append(connection.Client(address, authkey=HARNESS_KEY))
-        else:
-            slow.append(socket.create_connection(address))
-    stop = threading.Event()
-    if how == "dripping":
-        for sock in slow:
-            sock.sendall(struct.pack("!i", 200))
-
-        def drip() -> None:
-            while not stop.wait(0.1):
-                for sock in slow:
-                    try:
-                        sock.sendall(b"x")
-                    except OSError:
-                        return
-
-        threading.Thread(target=drip, daemon=True).start()
-    with harness.another() as queue:
-        assert InThread(queue.stats).result(5)["ready"] == 0
-    stop.set()
-    for one in slow:
-        one.close()
+    if how == "silent with the key":
+        with connection.Client(address, authkey=HARNESS_KEY) as conn:
+            assert conn.poll(5)
+            with pytest.raises((EOFError, ConnectionError)):
+                conn.recv()
+    else:
+        with socket.create_connection(address, timeout=5) as sock:
+            stop = threading.Event()
+            if how == "dripping":
+                sock.sendall(struct.pack("!i", 200))
+                threading.Thread(target=drip, args=(sock, stop), daemon=True).start()
+            assert is_hung_up(sock)
+            stop.set()
     harness.end()
+
+
+def test_who_has_answered_the_challenge_has_time_for_the_rest_however_many_strangers_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("master.server.HANDSHAKES", 2)
+    harness = Harness(tmp_path, "manager")
+    assert harness.server is not None
+    address = harness.server.listener.address
+    with contextlib.ExitStack() as opened:
+        slow = opened.enter_context(wire.adopt(socket.create_connection(address), 5))
+        connection.answer_challenge(slow, HARNESS_KEY)
+        slow.send_bytes(b"#CHALLENGE#" + bytes(20))
+        slow.recv_bytes()
+        strangers = [opened.enter_context(socket.create_connection(address, timeout=5)) for _ in range(5)]
+        for sock in strangers[:3]:
+            assert is_hung_up(sock)
+        slow.send_bytes(b"#WELCOME#")
+        slow.send((None, "accept_connection", ("slow",), {}))
+        assert slow.recv() == ("#RETURN", None)
+    harness.end()
+
+
+def drip(sock: socket.socket, stop: threading.Event) -> None:
+    """Send a byte now and then."""
+    while not stop.wait(0.1):
+        try:
+            sock.sendall(b"x")
+        except OSError:
+            return
 
 
 # Holders of the key that mean harm
@@ -311,3 +337,25 @@ def test_the_managers_own_class_gets_both_queues(master: MasterProcess) -> None:
         tasks.get_nowait()
     with pytest.raises(ValueError, match="non-negative"):
         tasks.get(timeout=-1)
+
+
+def test_a_server_that_is_closed_leaves_no_thread_and_no_descriptor_behind(tmp_path: Path) -> None:
+    def live(number: int) -> None:
+        harness = Harness(tmp_path / str(number), "manager")
+        assert harness.another().stats()["ready"] == 0
+        assert harness.server is not None
+        manager = QueueManager(harness.server.listener.address, HARNESS_KEY)
+        manager.connect()
+        manager.get_task_queue().put("an item")  # type: ignore[attr-defined]
+        harness.end()
+
+    def counts() -> tuple[int, int]:
+        return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
+
+    live(0)
+    gc.collect()
+    before = counts()
+    for number in range(1, 4):
+        live(number)
+    gc.collect()
+    wait_until(lambda: counts() == before, f"all is as before: {before}", 10)

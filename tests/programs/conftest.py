@@ -85,8 +85,7 @@ def leave(cluster: Cluster) -> None:
     """End a client whatever it waits for, with a master or without."""
     exchange = cluster._exchange
     exchange.stop()
-    for future in list(exchange._futures.values()):
-        future.cancel()
+    exchange._calls.cancel(list(exchange._calls))
     exchange.abandon()
     cluster.queue.close()
 

@@ -52,6 +52,17 @@ def held(folder: str, name: str = "task") -> int:
     return Gate(Path(folder)).pass_through(name)
 
 
+@task(retries=100, backoff=0.01)
+def noted_square(notes: str, n: int) -> int:
+    """A little work that notes when it begins and when it is done (monotonic ns, which all processes of a host share)."""
+    with Path(notes).open("a") as file:
+        for what in ("attempted", "settled"):
+            file.write(f"{time.monotonic_ns()} {what} {context.task_id()} {context.attempt()}\n")
+            file.flush()  # one write, so that lines of several processes don't mix
+            time.sleep(0.005 * (what == "attempted"))
+    return n * n
+
+
 @task
 def slow_square(n: int) -> int:
     """A little work."""

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future
 from concurrent.futures import wait as wait_for_all
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import pytest
 
 from taskyard import Cluster
 from taskyard.errors import NoSuchTask, PayloadTooLarge, SettingsError, WrongKey
-from taskyard.futures import OpenFutures
+from taskyard.futures import OpenCalls, TaskFuture
 from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.harness import InThread, wait_until
 from tests.programs.conftest import Connect, StartWorker
@@ -223,13 +222,13 @@ def test_a_call_whose_key_is_used_again_while_it_is_being_cancelled_goes_on_for_
     cluster: Cluster, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     used_again = threading.Event()
-    note_end = OpenFutures.note_end
+    withdraw = OpenCalls.withdraw
 
-    def late(open_futures: OpenFutures, future: Future[Any]) -> None:
+    def late(open_calls: OpenCalls, key: str, call: TaskFuture) -> bool:
         assert used_again.wait(20)
-        note_end(open_futures, future)
+        return withdraw(open_calls, key, call)
 
-    monkeypatch.setattr(OpenFutures, "note_end", late)
+    monkeypatch.setattr(OpenCalls, "withdraw", late)
     keyed = cluster.options(key="cancelled")
     first = keyed.submit(held, str(gate.folder))
     wait_until(lambda: gate.begun("task"), "it runs")

@@ -17,9 +17,9 @@ from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.harness import wait_until
 from tests.programs import tasks
 from tests.programs.asking import ask
-from tests.programs.conftest import StartWorker
+from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, held, square
-from tests.programs.worker_process import WorkerProcess, is_alive, run
+from tests.programs.worker_process import READY, WorkerProcess, is_alive, run
 
 LEASE = 4.0
 MASTER = {"master_lease": LEASE, "master_payload_limit": 1_000_000}
@@ -150,6 +150,28 @@ def test_two_slots_run_two_tasks_at_once(own_master: MasterProcess, start_worker
         assert one[1] != two[1]
         gate.open()
         assert {future.result(20) for future in both} == {one[0]}
+
+
+def test_a_worker_whose_slots_have_died_keeps_no_task_from_others_until_new_ones_are_ready(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect, tmp_path: Path
+) -> None:
+    own_master.start()
+    hold = tmp_path / "hold"
+    (tmp_path / "held_app.py").write_text(
+        f"import time, pathlib\nwhile pathlib.Path({str(hold)!r}).exists(): time.sleep(0.02)\nimport tests.programs.tasks\n"
+    )
+    path = f"{tmp_path}:{own_master.environment().get('PYTHONPATH', '')}"
+    one = start_worker(own_master, worker_app="held_app", pythonpath=path)
+    one.wait_for(READY)
+    (slot,) = one.slots()
+    cluster = connect(own_master)
+    assert cluster.submit(square, 4).result(20) == "4 * 4 = 16"
+    hold.touch()  # the next slot begins, and is not ready
+    slot.kill()
+    wait_until(lambda: [other for other in one.slots() if other.pid != slot.pid], "a new slot starts")
+    future = cluster.submit(square, 5)  # which the worker has asked for while it had a slot
+    start_worker(own_master)
+    assert future.result(20) == "5 * 5 = 25"
 
 
 def test_a_worker_tells_the_queue_of_its_python_and_its_periodic_tasks(master: MasterProcess) -> None:

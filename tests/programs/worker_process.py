@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,9 +26,8 @@ class WorkerProcess:
     def __init__(self, master: MasterProcess, folder: Path, **settings: Any) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
-        self.environment = environment_of(
-            master, worker_app="tests.programs.tasks", worker_health_file=folder / "health", **settings
-        )
+        settings = {"worker_app": "tests.programs.tasks", "worker_health_file": folder / "health", **settings}
+        self.environment = environment_of(master, **settings)
         with (folder / "worker.log").open("w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "worker"], cwd=folder, env=self.environment, stdout=log, stderr=log
@@ -50,7 +50,12 @@ class WorkerProcess:
         return run(self.environment, "worker", "health").returncode == 0
 
     def slots(self) -> list[psutil.Process]:
-        return [child for child in psutil.Process(self.pid).children() if "spawn_main" in " ".join(child.cmdline())]
+        found = []
+        for child in psutil.Process(self.pid).children():
+            with suppress(psutil.NoSuchProcess):  # it has just ended
+                if "spawn_main" in " ".join(child.cmdline()):
+                    found.append(child)
+        return found
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -13,12 +14,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from master.committer import LEASE, TURN_CALLS, Call, Committer
+from master.committer import DEAF_SECONDS, LEASE, TURN_CALLS, Call, Committer
 from master.engine import Engine
 from master.store import Store
 from taskyard.errors import BadRequest, StoreBroken, StoreFull
 from taskyard.model import Lease
-from tests.harness import InThread, done, task
+from taskyard.series import LeaseSeries, from_outcomes, from_tasks, to_leases
+from tests.harness import InThread, done, task, wait_until
 
 MEGABYTE = b"x" * 2**20
 
@@ -71,7 +73,7 @@ def answer_of(call: Call) -> Any:
 
 
 def submit(engine: Engine, *ids: str, payload: bytes = b"") -> partial[int]:
-    return partial(engine.submit, [task(task_id, payload=payload) for task_id in ids])
+    return partial(engine.submit, from_tasks([task(task_id, payload=payload) for task_id in ids]))
 
 
 def ids_on_disk(folder: Path) -> list[str]:
@@ -80,6 +82,31 @@ def ids_on_disk(folder: Path) -> list[str]:
 
 
 # One commit for many
+
+
+class Talker:
+    """Always has something to say."""
+
+    def __init__(self, run: Callable[[], Any] = lambda: None) -> None:
+        self._end = os.eventfd(1)
+        self._run = run
+
+    def fileno(self) -> int:
+        return self._end
+
+    def on_event(self, _: int) -> list[Call]:
+        return [Call(self._run)]
+
+    def close(self) -> None:
+        os.close(self._end)
+
+
+def test_however_many_connections_have_something_to_say_other_threads_are_heard_too(committer: Committer) -> None:
+    for _ in range(TURN_CALLS + 100):
+        committer.poll.add(Talker())
+    calls = ask(committer, *(lambda: None for _ in range(20)))
+    committer.start()
+    assert [answer_of(call) for call in calls] == [None] * 20
 
 
 def test_calls_that_came_in_together_share_one_commit(committer: Committer, engine: WatchedEngine) -> None:
@@ -104,12 +131,12 @@ def test_callers_that_come_while_a_commit_is_under_way_share_the_next_one(commit
     committer._inbox = inbox = CountedInbox()
     committer.start()
     engine.may_commit.clear()
-    first = InThread(partial(committer.call, submit(engine, "first")))
+    committer.tell(submit(engine, "first"))
     assert engine.committing.wait(10)
     callers = [InThread(partial(committer.call, submit(engine, str(n)))) for n in range(20)]
     assert all(inbox.came.acquire(timeout=10) for _ in range(21))
     engine.may_commit.set()
-    assert [caller.result() for caller in (first, *callers)] == [1] * 21
+    assert [caller.result() for caller in callers] == [1] * 20
     assert engine.commits == 2
 
 
@@ -203,6 +230,128 @@ def test_what_is_told_without_waiting_is_done_too(committer: Committer, engine: 
     assert ids_on_disk(tmp_path) == ["a"]
 
 
+# Lent while it is written
+
+
+@pytest.fixture
+def waiting(committer: Committer, engine: WatchedEngine) -> Call:
+    """A worker's call that waits for a task."""
+    call = Call(partial(engine.lease, "connection", "s", 1, None), LEASE, 60)
+    committer.add(call)
+    committer.start()
+    committer.call(lambda: None)
+    committer.call(lambda: None)
+    assert call.tried
+    return call
+
+
+def test_a_task_is_lent_while_the_disk_writes_it_and_its_submit_answered_afterwards(
+    committer: Committer, engine: WatchedEngine, waiting: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.store, "has_room", lambda: True)
+    engine.may_commit.clear()
+    (submitting,) = ask(committer, submit(engine, "a"))
+    committer.poll.wake()
+    assert [lease[0] for lease in answer_of(waiting)] == ["a"]
+    assert engine.committing.wait(10)
+    assert submitting.answered.locked()
+    engine.may_commit.set()
+    assert answer_of(submitting) == 1
+
+
+def test_where_the_disk_may_be_full_soon_nothing_is_lent_before_it_is_written(
+    committer: Committer, engine: WatchedEngine, waiting: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.store, "has_room", lambda: False)
+    engine.may_commit.clear()
+    ask(committer, submit(engine, "a"))
+    committer.poll.wake()
+    assert engine.committing.wait(10)
+    assert waiting.answered.locked()
+    engine.may_commit.set()
+    assert [lease[0] for lease in answer_of(waiting)] == ["a"]
+
+
+def test_what_was_lent_and_could_not_be_written_then_counts_for_nothing(
+    committer: Committer, engine: WatchedEngine, waiting: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine.store, "has_room", lambda: True)
+    commit = engine.store.commit
+
+    def fail_once() -> bool:
+        monkeypatch.setattr(engine.store, "commit", commit)
+        raise StoreFull("the disk is full")
+
+    monkeypatch.setattr(engine.store, "commit", fail_once)
+    with pytest.raises(StoreFull):
+        committer.call(submit(engine, "a"))
+    leases = to_leases(list(map(LeaseSeries._make, answer_of(waiting))))
+    assert [held.id for held in leases] == ["a"]
+    assert committer.call(engine.stats)["leased"] == 0
+    assert committer.call(partial(engine.settle, "s", from_outcomes([done(leases[0])]))) == 0
+    assert committer.call(submit(engine, "a")) == 1
+    (held,) = lease(committer, engine, 2)
+    assert held.id == "a"
+    assert held.token != leases[0].token
+
+
+def test_where_the_disk_has_refused_something_nothing_is_lent_early_whatever_room_it_tells_of(
+    committer: Committer, engine: WatchedEngine, waiting: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = engine.store.commit
+
+    def fail_once() -> bool:
+        monkeypatch.setattr(engine.store, "commit", commit)
+        raise StoreFull("the disk is full")
+
+    monkeypatch.setattr(engine.store, "has_room", lambda: True)
+    monkeypatch.setattr(committer, "_disk_full", True)
+    monkeypatch.setattr(engine.store, "commit", lambda: fail_once() if engine.store._db.in_transaction else commit())
+    with pytest.raises(StoreFull):
+        committer.call(submit(engine, "a"))
+    assert waiting.answered.locked()
+    assert committer.call(submit(engine, "b")) == 1
+    assert [lease[0] for lease in answer_of(waiting)] == ["b"]
+
+
+def test_a_store_that_breaks_when_something_is_lent_early_ends_the_queue_however_many_calls_there_are(
+    committer: Committer, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        if engine.has_ready():
+            raise StoreBroken("the disk is gone")
+
+    monkeypatch.setattr(engine.store, "has_room", lambda: True)
+    calls = [Call(broken, LEASE, 60), Call(lambda: None, LEASE, 60)]
+    for call in calls:
+        committer._inbox.put(call)
+    committer.start()
+    for _ in range(2):
+        committer.call(lambda: None)
+    committer.call(lambda: ask(committer, submit(engine, "a"), submit(engine, "b")))
+    assert isinstance(answer_of(calls[0]), StoreBroken)
+    assert committer.ended.wait(10)
+    assert isinstance(committer.broken, StoreBroken)
+
+
+def test_who_waits_is_not_forgotten_when_it_can_not_be_told_whether_there_is_something_to_lend(
+    committer: Committer, engine: WatchedEngine, waiting: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_ready = engine.has_ready
+
+    def fail_once() -> bool:
+        if has_ready():
+            monkeypatch.setattr(engine, "has_ready", has_ready)
+            raise MemoryError
+        return False
+
+    monkeypatch.setattr(engine.store, "has_room", lambda: True)
+    monkeypatch.setattr(engine, "has_ready", fail_once)
+    first, second = committer.call(lambda: ask(committer, submit(engine, "a"), submit(engine, "b")))
+    assert [lease[0] for lease in answer_of(waiting)] == ["a"]
+    assert (answer_of(first), answer_of(second)) == (1, 1)
+
+
 # A full disk
 
 
@@ -221,7 +370,8 @@ def let_grow(engine: Engine, pages: int) -> None:
 
 
 def lease(committer: Committer, engine: Engine, limit: int) -> list[Lease]:
-    return list(map(Lease._make, committer.call(partial(engine.lease, "connection", "s", limit, None), LEASE) or []))
+    lent = committer.call(partial(engine.lease, "connection", "s", limit, None), LEASE) or []
+    return to_leases(list(map(LeaseSeries._make, lent)))
 
 
 def test_a_full_disk_refuses_a_submit_and_takes_nothing_of_it(full: Committer, engine: WatchedEngine) -> None:
@@ -247,14 +397,14 @@ def test_a_call_that_finds_no_room_does_not_take_the_others_down(
 def test_on_a_full_disk_tasks_are_leased_and_settled_once_there_is_room(full: Committer, engine: WatchedEngine) -> None:
     leases = lease(full, engine, 2)
     assert [held.id for held in leases] == ["a", "b"]
-    outcomes = [done(held, MEGABYTE) for held in leases]
+    outcomes = from_outcomes([done(held, MEGABYTE) for held in leases])
     with pytest.raises(StoreFull):
         full.call(partial(engine.settle, "s", outcomes))
     stats = full.call(engine.stats)
     assert (stats["leased"], stats["ready"], stats["done"]) == (2, 0, 0)
     full.call(partial(let_grow, engine, 10_000))
     assert full.call(partial(engine.settle, "s", outcomes)) == 2
-    assert [row[3] == MEGABYTE for row in full.call(partial(engine.results, "job", 0, 10))] == [True, True]
+    assert [row[4] == [MEGABYTE] for row in full.call(partial(engine.results, "job", 0, 10))] == [True, True]
 
 
 def test_the_log_says_once_that_the_disk_is_full_and_once_that_there_is_room(full: Committer, engine: WatchedEngine) -> None:
@@ -287,11 +437,73 @@ def test_a_chore_that_finds_no_room_is_done_later_and_the_queue_goes_on(
 
     monkeypatch.setattr(engine, "tick", chore)
     assert [held.id for held in lease(full, engine, 2)] == ["a", "b"]
-    for _ in range(3):  # chores come before every call
-        assert full.call(engine.stats)["leased"] == 2
-    assert refused
+    wait_until(lambda: refused and full.call(engine.stats)["leased"] == 2, "the chore is refused, and calls are answered")
     full.call(partial(let_grow, engine, 10_000))
-    assert [held.id for held in lease(full, engine, 2)] == ["of the chore"]
+    (held,) = wait_until(lambda: lease(full, engine, 2), "the chore is done")
+    assert held.id == "of the chore"
+
+
+def test_space_is_given_back_when_nobody_asks_for_anything_and_not_between_requests(
+    committer: Committer, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, between = threading.Event(), []
+    monkeypatch.setattr(engine.store, "give_back_space", lambda _: given.set())
+
+    def ask_and_make_chores_due() -> None:
+        between.append(given.is_set())
+        given.clear()
+        engine._next_chores = 0.0
+
+    talker = Talker(ask_and_make_chores_due)
+    committer.poll.add(talker)
+    committer.start()
+    wait_until(lambda: len(between) > 20, "it has asked often", 10)
+    committer.call(partial(committer.poll.remove, talker))
+    talker.close()
+    assert not any(between[1:])  # before the first one nobody had asked
+    assert given.wait(10)
+
+
+# Standstills
+
+
+def test_after_a_standstill_no_session_is_ended_by_the_caller_who_speaks_first(
+    committer: Committer, engine: WatchedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    granted: list[float] = []
+    ticked: list[bool] = []
+    tick = engine.tick
+    monkeypatch.setattr(engine, "grant", granted.append)
+
+    def chores() -> float:
+        ticked.append(bool(granted))
+        return tick()
+
+    monkeypatch.setattr(engine, "tick", chores)
+    committer.start()
+
+    def stand_still() -> None:
+        ticked.clear()
+        committer._due -= 10 * DEAF_SECONDS  # as if the clock had gone on without this process
+        engine._next_chores = 0.0
+
+    committer.call(stand_still)
+    wait_until(lambda: ticked, "chores are done")
+    assert ticked[0], "what was not heard is excused first"
+
+
+def test_a_broken_store_met_by_a_call_ends_the_queue_for_all(committer: Committer, engine: WatchedEngine) -> None:
+    committer.start()
+
+    def break_it() -> None:
+        raise StoreBroken("the disk is gone")
+
+    with pytest.raises(StoreBroken, match="the disk is gone"):
+        committer.call(break_it)
+    assert committer.ended.wait(10)
+    assert isinstance(committer.broken, StoreBroken)
+    with pytest.raises(StoreBroken, match="the disk is gone"):
+        committer.call(engine.stats)
 
 
 # The end
@@ -351,3 +563,17 @@ def test_a_caller_that_has_gone_is_given_nothing_and_waits_no_more(committer: Co
     with pytest.raises(EOFError):
         waiting.result()
     assert committer.call(engine.stats)["ready"] == 1
+
+
+def test_a_task_that_becomes_ready_by_the_clock_is_lent_at_once(
+    committer: Committer, engine: WatchedEngine, waiting: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tick = engine.tick
+
+    def chores() -> float:
+        monkeypatch.setattr(engine, "tick", tick)
+        submit(engine, "due")()
+        return 60.0
+
+    monkeypatch.setattr(engine, "tick", chores)
+    assert [lease[0] for lease in answer_of(waiting)] == ["due"]

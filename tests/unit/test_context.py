@@ -13,7 +13,7 @@ from taskyard import context
 def words() -> Iterator[list[tuple[float, float, str]]]:
     """What a running task, cancelled already, has told."""
     told: list[tuple[float, float, str]] = []
-    context.enter(context.Running("an id", "work", 3, lambda *word: told.append(word), lambda: True))
+    context.enter(context.Running("job", 7, "work", 3, lambda *word: told.append(word), lambda: True))
     yield told
     context.enter(None)
 
@@ -25,7 +25,7 @@ def test_where_no_task_runs_nothing_happens() -> None:
 
 
 def test_a_task_knows_itself(words: list[tuple[float, float, str]]) -> None:
-    assert (context.cancelled(), context.attempt(), context.task_id(), context.logger().name) == (True, 3, "an id", "work")
+    assert (context.cancelled(), context.attempt(), context.task_id(), context.logger().name) == (True, 3, "job-7", "work")
 
 
 def test_words_of_progress_are_numbers_and_a_short_note(words: list[tuple[float, float, str]]) -> None:

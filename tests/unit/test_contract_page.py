@@ -33,16 +33,18 @@ from taskyard.model import (
     Task,
     WorkerInfo,
 )
+from taskyard.series import LeaseSeries, OutcomeSeries, ResultSeries, TaskSeries
 from taskyard.settings import Settings
 from taskyard.transport import LONGEST_WAIT
 
 PAGE = (Path(__file__).parents[2] / "docs/contract.md").read_text()
+SERIES = (TaskSeries, LeaseSeries, OutcomeSeries, ResultSeries)
 PROSE = " ".join(PAGE.split())
 VERBS = {name: verb for name, verb in vars(Queue).items() if inspect.isfunction(verb) and not name.startswith("_")}
 
 
 @pytest.mark.parametrize(
-    "kind", [Task, Lease, Outcome, Result, Found, Details, Running, JobInfo, Schedule, ScheduleInfo, WorkerInfo]
+    "kind", [*SERIES, Task, Lease, Outcome, Result, Found, Details, Running, JobInfo, Schedule, ScheduleInfo, WorkerInfo]
 )
 def test_what_travels_has_the_fields_of_the_page_in_its_order_with_its_defaults(kind: Any) -> None:
     # On the wire there are bare tuples: whoever writes a client in another language has nothing but this page.

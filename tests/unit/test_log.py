@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 import structlog
 
+from taskyard import context
 from taskyard.log import get_logger, set_up_logging
 from taskyard.settings import Settings
 
@@ -56,10 +57,25 @@ def test_a_tasks_own_logger_writes_json_lines_too(capsys: pytest.CaptureFixture[
 
 def test_a_line_says_of_which_task_it_is_whoever_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
     set_up("json")
-    structlog.contextvars.bind_contextvars(task="a", attempt=2)
+    running = context.Running("job", 7, "work", 2, lambda *_: None, lambda: False)
+    context.enter(running)
     logging.getLogger("mine").info("from a task")
-    get_logger("worker").info("from the worker")
-    assert [(line["task"], line["attempt"]) for line in lines_of(capsys)] == [("a", 2), ("a", 2)]
+    running.number = 8
+    get_logger("worker").info("from the worker", attempt="its own word")
+    context.enter(None)
+    logging.getLogger("mine").info("from none")
+    first, second, third = lines_of(capsys)
+    assert [(line["task"], line["name"]) for line in (first, second)] == [("job-7", "work"), ("job-8", "work")]
+    assert (first["attempt"], second["attempt"]) == (2, "its own word")
+    assert "task" not in third
+
+
+def test_a_line_has_the_fields_that_a_tasks_code_has_bound(capsys: pytest.CaptureFixture[str]) -> None:
+    set_up("json")
+    structlog.contextvars.bind_contextvars(step=3)
+    logging.getLogger("mine").info("going on")
+    (line,) = lines_of(capsys)
+    assert line["step"] == 3
 
 
 @pytest.mark.parametrize("whose", ["structlog", "logging"])

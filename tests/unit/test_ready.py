@@ -9,8 +9,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from master.ready import START, Entry, Item, Key, ReadyWindow
 
 
-def entry(rank: int, seq: int) -> Entry:
-    return Entry(rank, seq, f"task {seq}", "job", "work", b"", 0.0, 0)
+def entry(rank: int, seq: int, many: int = 1) -> Entry:
+    payloads = [b"%d" % (seq + n) for n in range(many)]
+    return Entry(rank, seq, "task", seq, "job", "work", payloads, 0.0, 0, many=many)
 
 
 class Disk:
@@ -36,35 +37,65 @@ class Disk:
 
 
 class WindowAgainstList(RuleBasedStateMachine):
-    """A window of two entries beside a sorted list."""
+    """A window of two tasks beside a sorted list; what was submitted together comes in one entry, as far as it is ready."""
 
     def __init__(self) -> None:
         super().__init__()
         self.disk = Disk()
-        self.window = ReadyWindow[Entry](self.disk.fetch, 2)
+        self.window = ReadyWindow[Entry](self.fetch, 2)
+        self.series: dict[int, int] = {}
+        """First seq of its series, by each seq."""
         self.seq = 0
 
-    @rule(ranks=st.lists(st.integers(-2, 2), max_size=5))
-    def submit(self, ranks: list[int]) -> None:
-        for rank in ranks:
-            self.seq += 1
-            self.disk.rows[self.seq] = entry(rank, self.seq)
-            self.window.push(self.disk.rows[self.seq])
+    def together(self, rows: list[Entry]) -> list[Entry]:
+        """Tasks as entries: runs of the same series with consecutive seqs make one."""
+        entries: list[Entry] = []
+        for row in rows:
+            last = entries[-1] if entries else None
+            if last and last.seq + last.many == row.seq and self.series[last.seq] == self.series[row.seq]:
+                entries[-1] = entry(last.rank, last.seq, last.many + 1)
+            else:
+                entries.append(row)
+        return entries
+
+    def fetch(self, after: Key, limit: int) -> tuple[list[Entry], Key | None]:
+        rows, frontier = self.disk.fetch(after, limit)
+        if frontier is not None:  # of a series all comes
+            more = [row for row in self.disk.rows.values() if row[:2] > frontier and row.seq in self.series]
+            more = [row for row in more if self.series[row.seq] == self.series[frontier[1]]]
+            rows += [row for row in more if row.seq not in self.disk.out]
+            frontier = max([frontier, *(row[:2] for row in more)])
+        return self.together(sorted(rows)), frontier
+
+    @rule(series=st.lists(st.tuples(st.integers(-2, 2), st.integers(1, 4)), max_size=4))
+    def submit(self, series: list[tuple[int, int]]) -> None:
+        for rank, many in series:
+            first, self.seq = self.seq + 1, self.seq + many
+            for seq in range(first, first + many):
+                self.series[seq] = first
+                self.disk.rows[seq] = entry(rank, seq)
+            self.window.push(entry(rank, first, many))
 
     @precondition(lambda self: self.disk.ready())
-    @rule()
-    def lease(self) -> None:
-        expected = self.disk.ready()[0]
-        assert self.window.first() == expected
-        assert self.window.pop() == expected
-        self.disk.out.add(expected.seq)
+    @rule(most=st.integers(1, 3))
+    def lease(self, most: int) -> None:
+        first = self.window.first()
+        got = self.window.pop(most)
+        assert first is not None
+        assert got == first.part(0, min(most, first.many))
+        expected = self.disk.ready()[: got.many]
+        assert self.together(expected) == [got]
+        self.disk.out.update(row.seq for row in expected)
 
     @precondition(lambda self: self.disk.out)
-    @rule(number=st.integers(0, 99))
-    def give_back(self, number: int) -> None:
-        seq = sorted(self.disk.out)[number % len(self.disk.out)]
-        self.disk.out.remove(seq)
-        self.window.push(self.disk.rows[seq])
+    @rule(number=st.integers(0, 99), many=st.integers(1, 3))
+    def give_back(self, number: int, many: int) -> None:
+        out = sorted(self.disk.out)
+        begin = number % len(out)
+        rows = [self.disk.rows[seq] for seq in out[begin : begin + many]]
+        back = self.together(rows)[0]
+        self.disk.out.difference_update(range(back.seq, back.seq + back.many))
+        self.window.push(back)
 
     @precondition(lambda self: self.disk.out)
     @rule(number=st.integers(0, 99))
@@ -83,12 +114,14 @@ class WindowAgainstList(RuleBasedStateMachine):
 
     @rule()
     def look(self) -> None:
-        assert self.window.first() == next(iter(self.disk.ready()), None)
+        first, ready = self.window.first(), self.disk.ready()
+        assert (first and first.part(0, 1)) == (ready[0] if ready else None)
 
     @invariant()
     def memory_is_bounded(self) -> None:
-        assert len(self.window._heap) <= 4
+        assert self.window._tasks == sum(one.many for one in self.window._members.values()) <= 4 + 4
         assert len(self.window._members) <= len(self.window._heap)
+        assert {one.seq for one in self.window._members.values() if one.many > 1} == set(self.window._wide)
 
     def teardown(self) -> None:
         expected = self.disk.ready()

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from taskyard.model import Lease, Outcome
-from worker.reports import Report, Reports
+from worker.reports import FLUSH_SECONDS, Report, Reports
+from worker.running import Failed
 
 
 @pytest.fixture
@@ -27,26 +27,74 @@ def receive(conn: Connection[Any, Any]) -> tuple[str, Any]:
     return kind, content
 
 
-def report(number: int) -> Report:
-    return Report(number, "done", b"value", "", False, 0.1)
+def done(reports: Reports, *numbers: int) -> None:
+    """Each of these tasks took a second and returned its number."""
+    for number in numbers:
+        reports.done(number, b"%d" % number, number * 10**9, (number + 1) * 10**9)
+
+
+def reports_of(conn: Connection[Any, Any]) -> list[Report]:
+    """All that is told of a chunk, up to its end."""
+    told: list[Report] = []
+    while True:
+        kind, content = receive(conn)
+        told += map(Report._make, content)
+        if kind == "end":
+            return told
 
 
 def test_a_result_comes_soon_also_if_no_other_follows(ends: tuple[Reports, Connection[Any, Any]]) -> None:
     reports, conn = ends
-    reports.add(report(3))
-    assert receive(conn) == ("reports", [tuple(report(3))])
+    reports.begin(9)
+    done(reports, 3)
+    assert receive(conn) == ("reports", [(3, "done", [b"3"], 1.0, "", False)])
 
 
-def test_the_end_of_a_chunk_brings_all_that_was_not_sent(ends: tuple[Reports, Connection[Any, Any]]) -> None:
+def test_the_last_result_comes_with_the_end_of_its_chunk(ends: tuple[Reports, Connection[Any, Any]]) -> None:
     reports, conn = ends
-    reports.add(report(0))
-    reports.add(report(1))
+    reports.begin(1)
+    done(reports, 0)
+    assert not conn.poll(10 * FLUSH_SECONDS)
     reports.flush(end=True)
-    kind, content = receive(conn)
-    if kind == "reports":  # 5 ms have passed between these lines
-        kind, rest = receive(conn)
-        content += rest
-    assert (kind, content) == ("end", [tuple(report(0)), tuple(report(1))])
+    assert receive(conn) == ("end", [(0, "done", [b"0"], 1.0, "", False)])
+
+
+def test_values_that_follow_each_other_are_one_report(ends: tuple[Reports, Connection[Any, Any]]) -> None:
+    reports, conn = ends
+    reports.begin(1000)
+    reports.begin_series("work")
+    done(reports, *range(500))
+    reports.begin_series("work")
+    done(reports, *range(500, 1000))
+    reports.flush(end=True)
+    told = reports_of(conn)
+    assert len(told) < 10, "but for what went out meanwhile"
+    assert [value for report in told for value in report.values] == [b"%d" % n for n in range(1000)]
+    assert [report.first for report in told] == [0, *(report.first + len(report.values) for report in told[:-1])]
+    assert sum(report.seconds for report in told) == 1000
+
+
+def test_values_of_another_name_are_another_report(ends: tuple[Reports, Connection[Any, Any]]) -> None:
+    """Their durations are measured apart."""
+    reports, conn = ends
+    reports.begin(3)
+    for name, numbers in (("short", (0, 1)), ("long", (2,))):
+        reports.begin_series(name)
+        done(reports, *numbers)
+    reports.flush(end=True)
+    assert (2, [b"2"]) in [(report.first, report.values) for report in reports_of(conn)]
+
+
+def test_a_failure_stands_between_the_values_around_it(ends: tuple[Reports, Connection[Any, Any]]) -> None:
+    reports, conn = ends
+    reports.begin(4)
+    done(reports, 0)
+    reports.failed(1, Failed(b"error", "exception: X", True), 10**9, 3 * 10**9)
+    done(reports, 2, 3)
+    reports.flush(end=True)
+    told = reports_of(conn)
+    assert Report(1, "failed", [b"error"], 2.0, "exception: X", True) in told
+    assert [value for report in told for value in report.values] == [b"0", b"error", b"2", b"3"]
 
 
 def test_of_many_words_of_progress_the_last_one_comes_and_few_others(ends: tuple[Reports, Connection[Any, Any]]) -> None:
@@ -70,10 +118,3 @@ def test_a_word_of_progress_does_not_outlive_its_chunk(ends: tuple[Reports, Conn
     assert receive(conn) == ("end", [])
     reports.tell(0, (1, 9, "of the next chunk"))
     assert receive(conn) == ("progress", (0, (1, 9, "of the next chunk")))
-
-
-def test_a_report_is_settled_as_it_came() -> None:
-    lease = Lease("id", 5, 1, "work", b"", 0.0, "job")
-    assert Report(0, "failed", b"v", "exception: X", True, 0.1).outcome(lease) == Outcome(
-        "id", 5, "failed", b"v", "exception: X", -1.0, True
-    )

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from master import rules
 from taskyard.errors import BadRequest, PayloadTooLarge
 from taskyard.model import BACKOFF_LIMIT, BY_CAUSE, CAUSES, Outcome
+from taskyard.series import OutcomeSeries, TaskSeries, from_outcomes, from_tasks
 from tests.harness import schedule, task
 
 LIMIT = 1000
@@ -80,12 +81,54 @@ def test_a_task_without_backoff_is_tried_again_at_once() -> None:
 
 def test_a_task_of_the_widest_values_is_taken() -> None:
     widest = task("ü" * 200, priority=-(2**31), retries=2**31 - 1, delay=1e9, payload=b"x" * LIMIT, name="n" * 200)
-    assert rules.read_tasks([widest, list(widest)], LIMIT) == [widest, widest]
+    (series,) = from_tasks([widest])
+    assert rules.read_tasks([series, list(series)], LIMIT) == [series, series]
 
 
 def test_a_task_of_the_shortest_values_is_taken() -> None:
     shortest = task("i", job="j", name="n", delay=0, backoff=0, time_limit=0, result_ttl=0)
-    assert rules.read_tasks([shortest], LIMIT) == [shortest]
+    assert rules.read_tasks(from_tasks([shortest]), LIMIT) == from_tasks([shortest])
+
+
+def test_the_id_of_a_task_that_comes_alone_may_have_a_number() -> None:
+    (series,) = from_tasks([task("a-7", payload=b"x")])
+    assert rules.read_tasks([series._replace(prefix="a-7", first=-1)], LIMIT) == [series]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "first", "payloads"),
+    [
+        ("p", 0, []),
+        ("p", -1, [b"", b""]),
+        ("p", -2, [b""]),
+        ("p", 10**15, [b""]),
+        ("p", 10**15 - 1, [b"", b""]),
+        pytest.param("p", 10**5000, [b""], id="huge"),
+        ("p", 1.0, [b""]),
+        ("p", True, [b""]),
+        ("p", 0, b"bytes"),
+        ("p", 0, {b""}),
+        ("p", 0, [b"", None]),
+        ("p", 0, [b"", bytearray(b"x")]),
+        ("p" * 197, 99, [b"", b""]),
+    ],
+)
+def test_a_series_whose_ids_or_payloads_make_no_sense_is_refused(prefix: Any, first: Any, payloads: Any) -> None:
+    with pytest.raises(BadRequest, match=r"^task .*: (a series|id|payload) "):
+        rules.read_tasks([(prefix, first, "job", "name", payloads)], LIMIT)
+    with pytest.raises(BadRequest, match=r"^outcome of task "):
+        rules.read_outcomes([(prefix, first, 1, "done", payloads)], LIMIT)
+
+
+def test_of_a_series_the_task_whose_payload_is_too_large_is_named() -> None:
+    with pytest.raises(PayloadTooLarge, match="task p-8: 1,001 bytes"):
+        rules.read_tasks([("p", 7, "job", "name", [b"", b"x" * 1001])], LIMIT)
+
+
+def wrong_series(field: str, value: Any) -> TaskSeries:
+    """A task alone, with a wrong field."""
+    field, value = {"id": ("prefix", value), "payload": ("payloads", [value])}.get(field, (field, value))
+    return TaskSeries("wrong", -1, "job", "work", [b""])._replace(**{field: value})
 
 
 @pytest.mark.parametrize(
@@ -114,10 +157,10 @@ def test_a_task_of_the_shortest_values_is_taken() -> None:
 )
 def test_a_task_with_a_wrong_field_is_refused_by_the_fields_name(field: str, value: Any) -> None:
     with pytest.raises(BadRequest, match=f"^task .*: {field} must be "):
-        rules.read_tasks([task("fine"), task("wrong")._replace(**{field: value})], LIMIT)
+        rules.read_tasks([*from_tasks([task("fine")]), wrong_series(field, value)], LIMIT)
 
 
-@pytest.mark.parametrize("rows", [None, "ab", {}, [None], [7], [("a",)], [("a", "job", "name", b"", 0, 0, 0, 0, 0, 0, 0, 0)]])
+@pytest.mark.parametrize("rows", [None, "ab", {}, [None], [7], [("a",)], [tuple(range(13))]])
 def test_what_is_no_list_of_tasks_is_refused_in_words(rows: Any) -> None:
     with pytest.raises(BadRequest, match="must be a"):
         rules.read_tasks(rows, LIMIT)
@@ -125,7 +168,7 @@ def test_what_is_no_list_of_tasks_is_refused_in_words(rows: Any) -> None:
 
 def test_a_payload_over_the_bound_is_refused_with_what_to_do_instead() -> None:
     with pytest.raises(PayloadTooLarge, match=r"task big: 1,001 bytes .*MASTER_PAYLOAD_LIMIT.*pass its address"):
-        rules.read_tasks([task("big", payload=b"x" * (LIMIT + 1))], LIMIT)
+        rules.read_tasks(from_tasks([task("big", payload=b"x" * (LIMIT + 1))]), LIMIT)
 
 
 def test_a_refusal_does_not_print_what_it_refuses_at_length() -> None:
@@ -133,12 +176,12 @@ def test_a_refusal_does_not_print_what_it_refuses_at_length() -> None:
     endless.append(endless)
     for wrong in ("i" * 10**6, 10**5000, endless):
         with pytest.raises(BadRequest) as refused:
-            rules.read_tasks([task("a")._replace(id=wrong)], LIMIT)  # type: ignore[arg-type]
+            rules.read_tasks([wrong_series("id", wrong)], LIMIT)
         assert len(str(refused.value)) < 400
 
 
 @settings(max_examples=50, deadline=None)
-@given(PLAIN | st.lists(st.tuples(*[PLAIN] * 4)) | st.lists(st.tuples(*[PLAIN] * 3)))
+@given(PLAIN | st.lists(st.tuples(*[PLAIN] * 5)))
 def test_whatever_comes_is_either_taken_or_refused_in_words(rows: Any) -> None:
     for read in (rules.read_tasks, rules.read_outcomes):
         try:
@@ -153,13 +196,13 @@ def test_whatever_comes_is_either_taken_or_refused_in_words(rows: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("id", None),
-        ("id", "\ud800"),
+        ("prefix", None),
+        ("prefix", "\ud800"),
         ("token", "1"),
         ("token", True),
         ("kind", "lost"),
         ("kind", []),
-        ("value", "text"),
+        ("values", ["text"]),
         ("cause", b"bytes"),
         ("delay", float("nan")),
         ("delay", float("inf")),
@@ -171,12 +214,12 @@ def test_whatever_comes_is_either_taken_or_refused_in_words(rows: Any) -> None:
 )
 def test_an_outcome_with_a_wrong_field_is_refused(field: str, value: Any) -> None:
     with pytest.raises(BadRequest, match=r"^outcome of task "):
-        rules.read_outcomes([Outcome("a", 1, "done")._replace(**{field: value})], LIMIT)
+        rules.read_outcomes([OutcomeSeries("a", -1, 1, "done", [b""])._replace(**{field: value})], LIMIT)
 
 
 def test_a_value_over_the_bound_is_refused() -> None:
     with pytest.raises(PayloadTooLarge, match="task a: 1,001 bytes"):
-        rules.read_outcomes([Outcome("a", 1, "done", b"x" * (LIMIT + 1))], LIMIT)
+        rules.read_outcomes(from_outcomes([Outcome("a", 1, "done", b"x" * (LIMIT + 1))]), LIMIT)
 
 
 @pytest.mark.parametrize(
@@ -184,24 +227,25 @@ def test_a_value_over_the_bound_is_refused() -> None:
     [("exception: \ud800", "exception: \\ud800"), ("c" * 20_000, "c" * rules.LONGEST_CAUSE), ("exception: ü", "exception: ü")],
 )
 def test_an_odd_cause_is_no_reason_to_refuse_an_outcome(cause: str, kept: str) -> None:
-    (read,) = rules.read_outcomes([Outcome("a", 1, "failed", cause=cause)], LIMIT)
-    assert read == Outcome("a", 1, "failed", cause=kept)
+    (read,) = rules.read_outcomes(from_outcomes([Outcome("a", 1, "failed", cause=cause)]), LIMIT)
+    assert [read] == from_outcomes([Outcome("a", 1, "failed", cause=kept)])
 
 
 @given(st.text(st.characters()) | st.text(st.characters(categories=["Cs"])))
 def test_what_is_kept_of_a_cause_is_text_that_every_database_takes(cause: str) -> None:
-    (read,) = rules.read_outcomes([Outcome("a", 1, "failed", cause=cause)], LIMIT)
+    (read,) = rules.read_outcomes(from_outcomes([Outcome("a", 1, "failed", cause=cause)]), LIMIT)
     assert read.cause.encode().decode() == read.cause
     assert read.cause == cause or any("\ud800" <= letter <= "\udfff" for letter in cause)
 
 
 def test_a_cause_of_nothing_but_odd_letters_is_no_longer_than_others() -> None:
-    (read,) = rules.read_outcomes([Outcome("a", 1, "failed", cause="\ud800" * 20_000)], LIMIT)
+    (read,) = rules.read_outcomes(from_outcomes([Outcome("a", 1, "failed", cause="\ud800" * 20_000)]), LIMIT)
     assert len(read.cause) <= rules.LONGEST_CAUSE
 
 
 def test_a_refused_outcome_is_not_printed_at_length() -> None:
-    for wrong in (Outcome("i" * 10**6, 1, "done", cause=7), Outcome("i" * 10**6, 1, "done", b"x" * (LIMIT + 1))):  # type: ignore[arg-type]
+    long = OutcomeSeries("i" * 10**6, -1, 1, "done", [b""])
+    for wrong in (long._replace(cause=7), long._replace(values=[b"x" * (LIMIT + 1)])):  # type: ignore[arg-type]
         with pytest.raises((BadRequest, PayloadTooLarge)) as refused:
             rules.read_outcomes([wrong], LIMIT)
         assert len(str(refused.value)) < 400

@@ -13,7 +13,7 @@ from taskyard import calls, registry
 from taskyard.calls import Call
 from taskyard.codec import decode, decode_error, encode, encode_json
 from worker import running
-from worker.running import Ended
+from worker.running import Ended, Failed
 
 
 def fail(kind: type[BaseException]) -> None:
@@ -38,19 +38,31 @@ def run(
     return running.run(name, payload, {"work": function}, accepts_functions, careful)
 
 
+def done(payload: bytes, careful: running.CarefulRun | None = None) -> bytes:
+    ended = run(payload, careful=careful)
+    assert isinstance(ended, bytes)
+    return ended
+
+
+def failed(payload: bytes, function: Callable[..., Any] = add, accepts_functions: bool = True, name: str = "work") -> Failed:
+    ended = run(payload, function, accepts_functions, name=name)
+    assert isinstance(ended, Failed)
+    return ended
+
+
 def test_a_call_is_answered_in_the_form_of_its_arguments() -> None:
-    assert run(arguments(1, 2)) == Ended("done", encode(3))
-    assert run(encode_json(([1], {"b": 2}))) == Ended("done", b"j3")
+    assert run(arguments(1, 2)) == encode(3)
+    assert run(encode_json(([1], {"b": 2}))) == b"j3"
 
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, GeneratorExit, MemoryError, BaseException])
 def test_whatever_a_task_raises_is_a_failed_attempt_of_it(kind: type[BaseException]) -> None:
-    ended = run(arguments(kind), fail)
-    assert (ended.kind, ended.cause.split(":")[0], ended.final) == ("failed", "exception", False)
+    ended = failed(arguments(kind), fail)
+    assert (ended.cause.split(":")[0], ended.final) == ("exception", False)
 
 
 def test_a_task_of_an_unknown_name_without_a_function_fails() -> None:
-    assert "no function is registered here as 'other'" in run(arguments(1), name="other").cause
+    assert "no function is registered here as 'other'" in failed(arguments(1), name="other").cause
 
 
 @pytest.mark.parametrize(
@@ -69,7 +81,7 @@ def test_an_exception_is_the_end_unless_it_is_among_those_worth_a_retry(
     said: tuple[str, ...] | None, kind: type[BaseException], final: bool
 ) -> None:
     payload = arguments(kind)
-    assert run(payload if said is None else calls.pack_retry_on(said, payload), fail).final is final
+    assert failed(payload if said is None else calls.pack_retry_on(said, payload), fail).final is final
 
 
 def test_what_the_call_says_of_retries_goes_before_what_its_task_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,22 +91,20 @@ def test_what_the_call_says_of_retries_goes_before_what_its_task_says(monkeypatc
     def task(kind: type[BaseException]) -> None:
         raise kind
 
-    assert [run(arguments(kind), task).final for kind in (OSError, KeyError)] == [False, True]
+    assert [failed(arguments(kind), task).final for kind in (OSError, KeyError)] == [False, True]
     say = calls.pack_retry_on(("KeyError",), arguments(KeyError))
-    assert run(say, task).final is False
+    assert failed(say, task).final is False
 
 
 def test_arguments_or_a_function_that_cannot_be_read_are_no_reason_to_try_again_where_that_is_said() -> None:
     broken = calls.pack_function(b"no pickle", arguments(1))
     for payload in (b"p no pickle", broken):
-        assert run(payload).final is False
-        assert run(calls.pack_retry_on(("OSError",), payload)).final is True
+        assert failed(payload).final is False
+        assert failed(calls.pack_retry_on(("OSError",), payload)).final is True
 
 
 def test_of_many_calls_each_has_its_own_outcome_and_the_task_is_done() -> None:
-    ended = run(calls.pack_many([arguments(1), arguments(), arguments(2, 3)]))
-    assert (ended.kind, ended.cause, ended.final) == ("done", "", False)
-    seconds, outcomes = calls.unpack_outcomes(ended.value)
+    seconds, outcomes = calls.unpack_outcomes(done(calls.pack_many([arguments(1), arguments(), arguments(2, 3)])))
     assert seconds > 0
     assert [returned for returned, _ in outcomes] == [True, False, True]
     assert [decode(value) for returned, value in outcomes if returned] == [1, 5]
@@ -106,19 +116,19 @@ def test_only_many_calls_are_made_carefully_and_then_nothing_of_them_is_unpickle
 
     def careful(call: Call) -> Ended:
         seen.append(call)
-        return Ended("done", b"carefully")
+        return b"carefully"
 
     payloads = [b"p no pickle", b"p no pickle"]
-    assert run(calls.pack_function(b"no pickle", calls.pack_many(payloads)), careful=careful).value == b"carefully"
+    assert done(calls.pack_function(b"no pickle", calls.pack_many(payloads)), careful) == b"carefully"
     assert seen == [Call(None, b"no pickle", payloads, True)]
-    assert run(arguments(1), careful=careful).value == encode(1)
-    assert run(calls.pack_many([arguments(1)]), careful=careful).kind == "done"
+    assert done(arguments(1), careful) == encode(1)
+    assert calls.unpack_outcomes(done(calls.pack_many([arguments(1)]), careful))[1] == [(True, encode(1))]
     assert len(seen) == 1
 
 
 def test_functions_are_refused_where_they_are_not_accepted() -> None:
     for payload in (arguments(1), calls.pack_many([arguments(1)])):
-        ended = run(calls.pack_function(cloudpickle.dumps(add), payload), accepts_functions=False)
+        ended = failed(calls.pack_function(cloudpickle.dumps(add), payload), accepts_functions=False)
         assert "WORKER_ACCEPTS=names" in ended.cause
 
 
@@ -129,11 +139,11 @@ def test_of_functions_that_carry_much_only_the_newest_is_kept() -> None:
         data = bytes([n]) * (running.BIG_BYTES + 1)
         pickled = cloudpickle.dumps(lambda data=data: len(data))
         for _ in range(2):
-            assert run(calls.pack_function(pickled, arguments())).value == encode(running.BIG_BYTES + 1)
+            assert done(calls.pack_function(pickled, arguments())) == encode(running.BIG_BYTES + 1)
     assert running._newest_big.cache_info()[:] == (3, 3, 1, 1)
 
 
 def test_a_function_that_cannot_be_read_is_tried_again_the_next_time() -> None:
     payload = calls.pack_function(pickle.dumps(add).replace(b"add", b"xdd"), arguments(1))
     for _ in range(2):
-        assert "another version of that code" in run(payload).cause
+        assert "another version of that code" in failed(payload).cause

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from taskyard.errors import SettingsError
-from taskyard.settings import Settings, available_cpus, find_authkey, load_settings, make_authkey, parse_url
+from taskyard.keys import find_authkey, make_authkey
+from taskyard.settings import Settings, available_cpus, load_settings, parse_url
 
 
 @pytest.fixture(autouse=True)
@@ -170,7 +171,7 @@ def test_what_is_no_address_is_told_with_an_example(url: str) -> None:
 def key_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
     """The two places where a key is looked for; nothing is there yet."""
     files = (tmp_path / "secret", tmp_path / "made")
-    monkeypatch.setattr("taskyard.settings.KEY_FILES", tuple(map(str, files)))
+    monkeypatch.setattr("taskyard.keys.KEY_FILES", tuple(map(str, files)))
     return files
 
 
@@ -193,7 +194,7 @@ def test_without_a_key_the_message_names_the_settings(key_files: tuple[Path, Pat
 def test_a_place_for_the_key_that_cant_be_looked_at_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # A name that is too long stands for a folder that only another user may enter: this test may run as root.
     place = str(tmp_path / ("k" * 256))
-    monkeypatch.setattr("taskyard.settings.KEY_FILES", (place,))
+    monkeypatch.setattr("taskyard.keys.KEY_FILES", (place,))
     with pytest.raises(SettingsError, match=f"{place} can't be read"):
         find_authkey(Settings())
 

@@ -15,6 +15,8 @@ from master.engine import Clock, Engine
 from master.store import FILE, Store
 from taskyard.errors import StoreBroken, StoreFull
 from taskyard.model import END_STATES, OPEN_STATES
+from taskyard.series import from_tasks
+from tests.harness import task
 
 PAGE = 4096
 
@@ -89,7 +91,7 @@ def spoil_by_a_file_in_the_folders_place(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "what", "what_to_do"),
     [
-        (spoil_by_a_newer_release, "newer release (format 99; this one knows 2)", "run that release, or set MASTER_DATA"),
+        (spoil_by_a_newer_release, "newer release (format 99; this one knows 3)", "run that release, or set MASTER_DATA"),
         (spoil_by_garbage, "is damaged", "move it away and restore a backup"),
         (spoil_by_lost_pages, "is damaged", "move it away and restore a backup"),
         (spoil_by_a_short_copy, "is damaged", "move it away and restore a backup"),
@@ -153,31 +155,33 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
 # Files of earlier releases
 
 
-OF_VERSION_1 = Path(__file__).with_name("version_1.sql")
-"""As a master of that version left it: dumped, with a task in each state, an item, and a result forgotten already."""
+VERSIONS = (1, 2)
+"""Beside this file is a store as a master of each left it: dumped, with tasks in each state."""
 
 
-def file_of_version_1(folder: Path) -> Path:
+def file_of_version(version: int, folder: Path) -> Path:
     with closing(sqlite3.connect(folder / FILE)) as db:
-        db.executescript(OF_VERSION_1.read_text())
+        db.executescript(Path(__file__).with_name(f"version_{version}.sql").read_text())
     return folder / FILE
 
 
-def rows_of_version_1(path: Path) -> dict[str, list[tuple[object, ...]]]:
+def rows_of_version(version: int, path: Path) -> dict[str, list[tuple[object, ...]]]:
     """All rows of the tables and columns of that version."""
     with closing(sqlite3.connect(":memory:")) as db:
-        db.executescript(sql.MIGRATIONS[0])
-        tables = {name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")] for name in ("task", "item", "meta")}
+        db.executescript(" ".join(sql.MIGRATIONS[:version]))
+        names = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        tables = {name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")] for name in names}
     with closing(sqlite3.connect(path)) as db:
         return {name: db.execute(f"SELECT {', '.join(columns)} FROM {name}").fetchall() for name, columns in tables.items()}
 
 
-def test_a_file_of_an_earlier_release_keeps_all_its_rows_and_becomes_one_of_this_release(tmp_path: Path) -> None:
-    path = file_of_version_1(tmp_path)
-    before = rows_of_version_1(path)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_file_of_an_earlier_release_keeps_all_its_rows_and_becomes_one_of_this_release(version: int, tmp_path: Path) -> None:
+    path = file_of_version(version, tmp_path)
+    before = rows_of_version(version, path)
     for _ in range(2):
         Store(tmp_path).close()
-        assert rows_of_version_1(path) == before
+        assert rows_of_version(version, path) == before
     assert len(before["task"]) == 8
     with closing(Store(tmp_path / "new")) as new, closing(Store(tmp_path)) as migrated:
         schema = "SELECT type, name, sql FROM sqlite_schema ORDER BY type, name"
@@ -185,15 +189,26 @@ def test_a_file_of_an_earlier_release_keeps_all_its_rows_and_becomes_one_of_this
         assert migrated.rows("SELECT * FROM pragma_user_version") == [(sql.VERSION,)]
 
 
+def test_ids_of_an_earlier_release_are_found_as_they_were(tmp_path: Path) -> None:
+    file_of_version(2, tmp_path)
+    with closing(Store(tmp_path)) as store:
+        engine = Engine(store, clock=Clock(lambda: 1_700_000_010.0, lambda: 0.0))
+        ids = ["done-2", "ready-07", "ready-8", "ready-9", "cancelled"]
+        assert [row[0] for row in engine.show(ids, True)] == ids
+        assert engine.submit(from_tasks([task(task_id) for task_id in (*ids, "ready-7")])) == 1
+        assert engine.cancel(["ready-07", "ready-7"]) == 2
+
+
 def test_a_queue_of_an_earlier_release_goes_on_where_it_was(tmp_path: Path) -> None:
-    file_of_version_1(tmp_path)
+    file_of_version(1, tmp_path)
     with closing(Store(tmp_path)) as store:
         engine = Engine(store, clock=Clock(lambda: 1_700_000_010.0, lambda: 0.0))
         counts = {state: count for state, count in engine.stats().items() if state in (*OPEN_STATES, *END_STATES)}
         assert counts == {"ready": 3, "leased": 0, "delayed": 2, "done": 1, "failed": 1, "cancelled": 1}
-        assert [result[:3] for result in engine.results("after", 0, 10)] == [(2, "done", "done"), (4, "cancelled", "cancelled")]
-        leased = [(lease[0], lease[4]) for lease in engine.lease("c", "s", 10, None) or []]
-        assert leased == [("leased", b"pleased"), ("ready", b"pready"), ("ready too", b"pready too")]
+        results = [result[:2] for result in engine.results("after", 0, 10)]
+        assert results == [(2, "done"), (4, "cancelled")]
+        leased = [(lease[0], lease[5]) for lease in engine.lease("c", "s", 10, None) or []]
+        assert leased == [("leased", [b"pleased"]), ("ready", [b"pready"]), ("ready too", [b"pready too"])]
         assert engine.jobs(None, 10, 0) == [("after", 0.0, 4, 1, 0, 1), ("first", 0.0, 4, 0, 1, 0)]
         assert [found[-1] for found in engine.find(None, None, 10, 0)] == [0.0] * 8
         assert engine.forget("after") == 2
@@ -204,15 +219,15 @@ def test_a_queue_of_an_earlier_release_goes_on_where_it_was(tmp_path: Path) -> N
 def test_a_file_that_could_not_be_brought_to_this_release_is_left_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = file_of_version_1(tmp_path)
-    before = rows_of_version_1(path)
+    path = file_of_version(1, tmp_path)
+    before = rows_of_version(1, path)
     monkeypatch.setattr(sql, "MIGRATIONS", (*sql.MIGRATIONS, "DELETE FROM task; INSERT INTO no_such_table VALUES (1);"))
     with pytest.raises(StoreBroken, match="no_such_table"):
         Store(tmp_path)
     monkeypatch.undo()
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
-    assert rows_of_version_1(path) == before
+    assert rows_of_version(1, path) == before
     Store(tmp_path).close()
 
 
@@ -341,3 +356,48 @@ def test_space_of_what_was_deleted_is_given_back_step_by_step(tmp_path: Path) ->
     with closing(Store(tmp_path)) as store:
         store.give_back_space(1000)
     assert path.stat().st_size < full / 2
+
+
+def test_the_file_of_a_store_in_use_becomes_shorter_once_nothing_is_left_to_give_back(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        put(store, 1, 2000 * PAGE)
+        store.commit()
+        full = store.size()
+        store.change("DELETE FROM item")
+        store.commit()
+        for _ in range(5):
+            store.give_back_space(1000)
+        assert store.size() < full / 10
+
+
+def test_one_huge_transaction_does_not_make_the_log_large_for_ever(tmp_path: Path) -> None:
+    with closing(Store(tmp_path)) as store:
+        put(store, 1, 10_000 * PAGE)
+        store.commit()
+        huge = store.size() - store.path.stat().st_size
+        for seq in (2, 3, 4):
+            put(store, seq)
+            store.commit()
+        assert store.size() - store.path.stat().st_size < huge / 2
+
+
+def test_there_is_room_while_the_disk_has_more_than_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(Store(tmp_path)) as opened:
+        found = []
+        for asked in (1, 2**62):
+            monkeypatch.setattr("master.store.ROOM_BYTES", asked)
+            opened._look_again = 0.0
+            found.append(opened.has_room())
+        monkeypatch.setattr("master.store.ROOM_BYTES", 1)
+        assert [*found, opened.has_room()] == [True, False, False]  # it looks once a second
+
+
+def test_a_disk_of_which_nothing_can_be_learned_counts_as_one_without_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path) -> None:
+        raise OSError("stale file handle")
+
+    with closing(Store(tmp_path)) as opened, monkeypatch.context() as patched:
+        patched.setattr("os.statvfs", fail)
+        assert not opened.has_room()

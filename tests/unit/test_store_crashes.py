@@ -78,7 +78,7 @@ def test_damage_in_a_file_too_large_to_be_read_through_is_told_when_it_is_met(
         store.change_many(sql.ADD_ITEM, [(seq, "task", b"x" * 1000) for seq in range(1, 201)])
         store.commit()
     with (tmp_path / FILE).open("r+b") as file:
-        file.seek(10 * PAGE)
+        file.seek(30 * PAGE)
         file.write(b"\xff" * 20 * PAGE)
     monkeypatch.setattr("master.store.CHECKED_BYTES", 0)
     with closing(Store(tmp_path)) as store:

@@ -217,3 +217,15 @@ def test_what_greets_otherwise_is_told_from_a_master() -> None:
             stranger.send_bytes(b"HTTP/1.1 400 Bad Request")
             with pytest.raises((ConnectionError, AuthenticationError)):
                 opening.result()
+
+
+def test_a_master_that_does_not_prove_the_key_is_told_nothing() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        opening = InThread(lambda: wire.open_connection(server.getsockname(), AUTHKEY, 10))
+        with wire.adopt(server.accept()[0], 10) as impostor:
+            impostor.send_bytes(b"#CHALLENGE#{sha256}" + bytes(40))
+            impostor.recv_bytes()
+            impostor.send_bytes(b"#WELCOME#")  # whatever the answer
+            impostor.send_bytes(b"{sha256}" + bytes(32))
+            with pytest.raises(AuthenticationError):
+                opening.result()

@@ -27,3 +27,8 @@ class Bell:
     def hush(self) -> None:
         """Called by the loop when it is awake."""
         os.read(self._out, 4096)
+
+    def __del__(self) -> None:
+        # With its last user: closed earlier, its number could be another file's when somebody still rings.
+        for end in (self._out, self._in):
+            os.close(end)

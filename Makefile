@@ -3,6 +3,10 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 WORKERS ?= 5
 N ?= 8
+ROUNDS ?= 5
+SCALE ?= 1
+MINUTES ?= 10
+SEED ?= $(shell date +%s)
 VENV := .venv
 RUN := $(VENV)/bin
 
@@ -55,6 +59,22 @@ cli: ## Any command of the command line: make cli C="tasks --state failed"
 connect: ## Print what programs on this host need to join the queue, once it is published (see README)
 	@deploy/connect.sh
 
+.PHONY: keys
+keys: ## Make a key for each role, for compose.keys.yaml (docs/security.md)
+	@deploy/keys.sh make
+
+.PHONY: rotate-key
+rotate-key: ## Make a new key beside the one in use: of the cluster, or ROLE=worker, client, admin
+	@$(if $(ROLE),deploy/keys.sh rotate $(ROLE),docker compose exec -T master python -m master rotate-key)
+
+.PHONY: retire-keys
+retire-keys: ## Let only the newest key be valid, likewise
+	@$(if $(ROLE),deploy/keys.sh retire $(ROLE),docker compose exec -T master python -m master retire-keys)
+
+.PHONY: certs
+certs: ## Make or renew the certificates for TLS in certs/: make certs NAMES="queue.example.org 10.0.0.5"
+	@deploy/certs.sh
+
 .PHONY: local
 local: $(VENV)/.installed ## Run app/job.py without Docker: a master and WORKERS=5 as plain processes
 	$(RUN)/python -m taskyard local --workers $(WORKERS) app/job.py
@@ -64,8 +84,20 @@ mail: host ## The example: send 50 mails through the cluster to a real SMTP serv
 	examples/mail/run.sh
 
 .PHONY: test
-test: host $(VENV)/.installed lint ## Check everything; brings up clusters of its own
+test: host $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
 	$(RUN)/pytest
+
+.PHONY: guards
+guards: host $(VENV)/.installed ## Take out each guard of docs/security.md and see its tests fail
+	$(RUN)/python -m tests.guards
+
+.PHONY: chaos
+chaos: host $(VENV)/.installed ## Break the cluster in 23 ways while it works, for MINUTES=10, as SEED=n decides
+	$(RUN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
+
+.PHONY: chaos-alone
+chaos-alone: host $(VENV)/.installed ## Each of these ways by itself, or ONLY="kill workers": how long work stalls, and its bound
+	$(RUN)/python -m tests.chaos --alone $(if $(ONLY),--only "$(ONLY)") --seed $(SEED)
 
 .PHONY: lint
 lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
@@ -75,6 +107,10 @@ lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	$(RUN)/shellcheck $$(git ls-files '*.sh' .ci/run)
 	docker compose config --quiet
 	docker compose -f compose.yaml -f compose.publish.yaml config --quiet
+	docker compose -f compose.yaml -f compose.keys.yaml config --quiet
+	docker compose -f compose.yaml -f compose.tls.yaml config --quiet
+	docker compose -f compose.yaml -f compose.keys.yaml -f compose.tls.yaml config --quiet
+	CLUSTER_URL=managers://queue:5000 docker compose -f compose.yaml -f compose.join.yaml config --quiet
 	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
 
 .PHONY: format
@@ -86,10 +122,32 @@ format: $(VENV)/.installed ## Put the code into its form
 lock: $(VENV)/.installed ## Lock requirements/*.in anew
 	PATH="$(CURDIR)/$(RUN):$$PATH" requirements/lock.sh
 
+.PHONY: audit
+audit: .venv-audit/.installed ## Look the locked requirements up in the lists of known vulnerabilities
+	.venv-audit/bin/python -m supply.audit requirements/*.txt
+
+.PHONY: sbom
+sbom: host .venv-audit/.installed ## Write bills of material of the images into build/sbom
+	docker compose build --quiet
+	.venv-audit/bin/python -m supply.sbom --out build/sbom $$(docker compose config --images | sort -u)
+
+.PHONY: bench
+bench: .venv-bench/.installed ## Measure speed beside the standard library; a look: make bench ROUNDS=1 SCALE=0.05
+	.venv-bench/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE)
+
+.PHONY: bench-peers
+bench-peers: .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
+	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }
+	.venv-bench/bin/python -m bench --only peers --rounds $(ROUNDS) --scale $(SCALE)
+
+.PHONY: fuzz
+fuzz: $(VENV)/.installed ## Attack the master's port for MINUTES=10, from SEED on, and with thousands of silent strangers
+	FUZZ_MINUTES=$(MINUTES) FUZZ_SEED=$(SEED) $(RUN)/pytest -o timeout=0 tests/hostile
+
 .PHONY: clean
 clean: ## Remove the cluster with its volumes and images, and what the tests made
 	docker compose --profile tools down --volumes --rmi local --remove-orphans
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* build/bench build/sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 # Docker, Compose and a base image: found, or installed and built.
 .PHONY: host
@@ -99,4 +157,9 @@ host:
 
 $(VENV)/.installed: requirements/dev.txt
 	@deploy/python-env.sh $(VENV)
+	@touch $@
+
+.venv-%/.installed: requirements/%.txt
+	@python3 -m venv --clear $(@D)
+	@$(@D)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	@touch $@

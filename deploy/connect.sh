@@ -11,5 +11,11 @@ case "$address" in
 esac
 umask 077
 # shellcheck disable=SC2016 # the container's variable
-docker compose exec -T master sh -c 'echo "${TASKYARD_AUTHKEY:-$(cat /run/taskyard/authkey)}"' >.authkey
-echo "export TASKYARD_URL=manager://$address TASKYARD_AUTHKEY_FILE=$PWD/.authkey"
+docker compose exec -T master sh -c 'echo "${TASKYARD_AUTHKEY:-$(cat /run/secrets/taskyard_client_key 2>/dev/null || cat /run/taskyard/authkey)}"' >.authkey
+address=${address/#0.0.0.0:/127.0.0.1:}
+# shellcheck disable=SC2016 # the container's variable
+if docker compose exec -T master sh -c 'test -n "$MASTER_TLS_CERT"'; then
+  url=managers://$address
+  files=$(printf ' TASKYARD_TLS_%s=%q' CA "$PWD/certs/ca.pem" CERT "$PWD/certs/client.pem" KEY "$PWD/certs/client.key")
+fi
+printf 'export TASKYARD_URL=%s TASKYARD_AUTHKEY_FILE=%q%s\n' "${url:-manager://$address}" "$PWD/.authkey" "${files:-}"

@@ -8,15 +8,9 @@ from pathlib import Path
 import pytest
 from pytest_docker.plugin import Services
 
-from tests.cluster.project import DRIVER, ENVIRONMENT, SHIPPED, Asker, Project, measured
+from tests.cluster.project import DRIVER, ENVIRONMENT, SHIPPED, Asker, Project
 
 WORKERS = 5
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if measured:
-        terminalreporter.section("measured")
-        terminalreporter.write_line("\n".join(measured))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,6 @@ ENVIRONMENT = {
     "COMPOSE_ANSI": "never",
     "COMPOSE_PROGRESS": "quiet",
 }
-measured: list[str] = []
 
 
 def clean_environment(**settings: str) -> dict[str, str]:
@@ -158,8 +157,3 @@ class Asker:
         self._process.stdin.close()
         self._process.wait(60)
         self._process.stdout.close()
-
-
-def tell(text: str) -> None:
-    """Note a measurement; all of them are shown at the end of the run."""
-    measured.append(text)

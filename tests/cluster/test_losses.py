@@ -13,8 +13,9 @@ import pytest
 from docker.models.containers import Container
 
 from tests.cluster.conftest import WORKERS
-from tests.cluster.project import Asker, Project, host_of, signal_all, tell
+from tests.cluster.project import Asker, Project, host_of, signal_all
 from tests.harness import wait_until
+from tests.measured import tell
 
 LOAD = ("run", "--rm", "-T", "--no-deps", "--entrypoint", "python", "cli", "-m", "tests.cluster.driver.load")
 ROUNDS = 50
@@ -87,7 +88,7 @@ def test_ten_thousand_tasks_get_one_right_result_each_though_workers_and_master_
         assert stall < LEASE / 2
     assert times[-1] > fell[-1], "all was done before the last blow"
     assert ended.pop("most_attempts") == 1
-    assert ended == {"results": 10_000, "distinct": 10_000, "wrong": []}
+    assert ended == {"results": 10_000, "faults": [], "wrong": []}
 
 
 def test_a_worker_killed_while_it_waits_never_takes_the_next_task_with_it(cluster: Project, asker: Asker) -> None:
@@ -153,7 +154,7 @@ def test_sigterm_gives_back_what_waits_counts_no_attempt_and_nothing_waits_for_a
     stall = max(b - a for a, b in pairwise(times))
     tell(f"two of five workers stopped by SIGTERM in 2,000 tasks: no result for {stall:.2f} s at the longest")
     assert stall < LEASE / 6
-    assert ended == {"results": 2_000, "distinct": 2_000, "wrong": [], "most_attempts": 1}
+    assert ended == {"results": 2_000, "faults": [], "wrong": [], "most_attempts": 1}
 
 
 @pytest.mark.parametrize("service", ["worker", "master"])
@@ -164,4 +165,4 @@ def test_compose_kill_and_up_bring_everything_back(cluster: Project, service: st
     cluster.compose("up", "--detach", "--no-recreate", "--scale", f"worker={WORKERS}", "master", "worker")
     ended = load.end()
     del ended["times"]
-    assert ended == {"results": 1_000, "distinct": 1_000, "wrong": [], "most_attempts": 1}
+    assert ended == {"results": 1_000, "faults": [], "wrong": [], "most_attempts": 1}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -9,18 +10,20 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.project import ROOT, Project, clean_environment
+from tests.cluster.clone import blocks_of, make_clone, remove_cluster, typed
+from tests.cluster.project import Project, clean_environment
 from tests.contract.master_process import free_port
 from tests.harness import wait_until
 
 NAMES = {"COMPOSE_PROJECT_NAME": "taskyard-readme", "PROJECT": "taskyard-readme-mail"}
 OWN_IMAGES = {"TASKYARD_VERSION": "readme"}  # since one of these tests edits the app
 ENVIRONMENT = clean_environment(**NAMES, **OWN_IMAGES)
-BLOCKS = re.findall(r"```(sh|console)\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+BLOCKS = blocks_of("README.md")
 NEW_TASK = """
 
 @task(retries=3, backoff=1.0, time_limit=60)
@@ -31,15 +34,9 @@ def cube(n: int) -> str:
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """What a clone of this source would hold, and nothing else; its cluster is removed at the end."""
+    """A fresh clone; its cluster is removed at the end."""
     folder = tmp_path_factory.mktemp("clone") / "taskyard"
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, check=True, capture_output=True, text=True
-    )
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).exists():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
+    make_clone(folder)
     clean_up(folder)
     yield folder
     clean_up(folder)
@@ -47,17 +44,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 def clean_up(folder: Path) -> None:
     for name in NAMES.values():
-        down = ["docker", "compose", "-p", name, "--profile", "tools", "down", "--volumes", "--remove-orphans"]
-        subprocess.run(down, cwd=folder, env=ENVIRONMENT, check=True, capture_output=True)
+        remove_cluster(folder, ENVIRONMENT | {"COMPOSE_PROJECT_NAME": name})
 
 
 def type_in(block: str, folder: Path) -> str:
-    """Run a block of commands as a user would; each has to succeed. Returns what they printed."""
-    ended = subprocess.run(
-        ["bash", "-eu", "-c", block], cwd=folder, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-    assert ended.returncode == 0, f"{block}\n{ended.stdout}"
-    return ended.stdout.replace("\x1b[2K", "")  # Compose clears each line of a log before it
+    return typed(block, folder, ENVIRONMENT)
 
 
 def block_with(words: str) -> str:
@@ -73,7 +64,7 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
         "python -m master\npython -m worker\npython -m app.job\n",  # tests/programs
     ]
     tested = ["make up", "--exit-code-from job", "make status", "cli submit", "--entrypoint python", "make mail", "make down"]
-    tested[4:4] = ["eval", "taskyard local"]
+    tested[4:4] = ["eval", "make certs", "--no-deps --scale worker=3", "taskyard local"]
     assert [block for kind, block in BLOCKS if kind == "sh"] == [block_with(words) for words in tested]
 
 
@@ -122,6 +113,48 @@ def test_programs_on_the_host_join_a_queue_that_is_published(clone: Path, virtua
     said = type_in(virtual_environment + f"export PUBLISHED_PORT={free_port()}\n" + block_with("eval"), clone)
     assert said.splitlines()[-1] == '"12 * 12 = 144"'
     (clone / ".env").write_text((clone / ".env").read_text().replace("COMPOSE_FILE", "#COMPOSE_FILE"))
+
+
+GATEWAY = "services: { worker: { extra_hosts: ['queue.example.org:host-gateway'] } }"
+"""Stands for the name service: the address of this host by which containers of another network reach it."""
+
+
+def test_workers_on_another_host_join_over_tls(clone: Path, tmp_path: Path) -> None:
+    (clone / ".env").touch()
+    before = (clone / ".env").read_text()
+    network = json.loads(type_in("docker network inspect bridge", clone))[0]
+    told = network["IPAM"]["Config"][0]
+    gateway = told.get("Gateway") or str(ip_network(told["Subnet"])[1])  # an engine's own choice is not always told
+    settings = {"PUBLISHED_ADDRESS": gateway, "PUBLISHED_PORT": str(free_port())}
+    block = block_with("make certs")
+    (names,) = re.findall(r'make certs NAMES="(.+)"', block)
+    exports = "".join(f"export {name}={value}\n" for name, value in settings.items())
+    key = type_in(exports + block, clone).splitlines()[-1]
+    assert "queue.example.org" in names
+    told = type_in("deploy/connect.sh", clone)
+    assert f"TASKYARD_URL=managers://{settings['PUBLISHED_ADDRESS']}:{settings['PUBLISHED_PORT']} " in told
+    assert f"TASKYARD_TLS_CA={clone}/certs/ca.pem " in told
+
+    other = tmp_path / "taskyard"
+    shutil.copytree(clone, other, ignore=shutil.ignore_patterns(".env", "certs", ".authkey"))
+    (other / "certs").mkdir()
+    for name in ("ca.pem", "client.pem", "client.key"):
+        shutil.copy2(clone / "certs" / name, other / "certs")
+        shutil.chown(other / "certs" / name, (clone / "certs" / name).stat().st_uid)
+    (other / "gateway.yaml").write_text(GATEWAY)
+    joining = f"managers://queue.example.org:{settings['PUBLISHED_PORT']}"
+    lines = ["COMPOSE_FILE=compose.yaml:compose.join.yaml:gateway.yaml", f"CLUSTER_URL={joining}", f"TASKYARD_AUTHKEY={key}"]
+    (other / ".env").write_text(before + "\n".join(lines) + "\n")
+    name = "export COMPOSE_PROJECT_NAME=taskyard-readme-other\n"
+    try:
+        type_in(name + block_with("--no-deps --scale worker=3"), other)
+        joined = "docker compose run --rm -T cli workers --json"
+        wait_until(lambda: type_in(joined, clone).count('"session"') == 8, "three more workers", 60)
+        assert "12 * 12 = 144" in type_in("docker compose run --rm -T cli submit square 12 --wait", clone)
+    finally:
+        type_in(name + "docker compose down --volumes", other)
+        (clone / ".env").write_text(before)
+        type_in("docker compose up --detach --wait --scale worker=5", clone)  # without TLS, as the tests behind this one expect
 
 
 def test_a_cluster_without_docker_runs_the_job(clone: Path, virtual_environment: str) -> None:

@@ -6,12 +6,17 @@ import re
 import threading
 import time
 from collections.abc import Callable
+from ipaddress import ip_address
 from signal import SIGCONT, SIGSTOP
+from typing import Any
 
 import pytest
+from docker.models.containers import Container
 
-from tests.cluster.project import Asker, Project, health, host_of, inside, signal_all, tell
+from taskyard.wire import SILENT_SECONDS
+from tests.cluster.project import Asker, Project, health, host_of, inside, signal_all
 from tests.harness import wait_until
+from tests.measured import tell
 
 OUTAGE = 60.0
 LEASE = 30.0
@@ -32,7 +37,8 @@ with open("/var/lib/taskyard/ballast", "wb", buffering=0) as file:
 SUBMIT = """
 from taskyard.errors import StoreFull
 from taskyard.model import Task
-from taskyard.settings import find_authkey, load_settings
+from taskyard.keys import find_authkey
+from taskyard.settings import load_settings
 from taskyard.transport import RemoteQueue
 
 settings = load_settings()
@@ -131,6 +137,36 @@ def test_a_frozen_worker_turns_unhealthy_and_loses_its_task_to_another_while_a_b
         signal_all(frozen, SIGCONT)
         other.close()
     wait_until(lambda: health(frozen) == "healthy", "the thawed one is well again")
+
+
+def test_workers_whose_network_comes_back_with_other_addresses_are_soon_at_work_again(cluster: Project, asker: Asker) -> None:
+    (network,) = cluster.engine.networks.list(filters={"label": f"com.docker.compose.project={cluster.name}"})
+
+    def seen(container: Container) -> dict[str, Any]:
+        container.reload()
+        found: dict[str, Any] = container.attrs["NetworkSettings"]["Networks"][network.name]
+        return found
+
+    workers = cluster.containers("worker")
+    before = {container: seen(container) for container in workers}
+    by_address = sorted(workers, key=lambda container: ip_address(before[container]["IPAddress"]))
+    for container in workers:
+        network.disconnect(container)
+    for container in [*by_address[1:], by_address[0]]:  # each gets the lowest address that is free
+        network.connect(container, aliases=before[container]["Aliases"])
+    assert all(seen(container)["IPAddress"] != before[container]["IPAddress"] for container in workers)
+    answer = asker.ask("square_after", 7, 0)
+    assert answer["value"] == 49
+    back = time.monotonic()
+    wait_until(lambda: all(health(container) == "healthy" for container in workers), "all are well again")
+    wait_until(lambda: len(cluster.workers_heard_of()) == len(workers), "all are at work again")
+    tell(
+        f"workers that have exchanged their addresses: a task done after {answer['seconds']:.0f} s,"
+        f" all well {time.monotonic() - back:.0f} s later"
+    )
+    # Of a connection, that is; a worker's may end one after the other.
+    assert answer["seconds"] < 2 * SILENT_SECONDS + 5
+    assert time.monotonic() - back < LEASE
 
 
 @pytest.fixture

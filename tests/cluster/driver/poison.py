@@ -9,7 +9,8 @@ from concurrent.futures import Future
 from typing import Any
 
 from taskyard import Cluster
-from taskyard.settings import find_authkey, load_settings
+from taskyard.keys import find_authkey
+from taskyard.settings import load_settings
 from taskyard.transport import RemoteQueue
 from tests.cluster.driver.tasks import die_by, exhaust_memory, overrun, square_after
 

@@ -12,8 +12,8 @@ from taskyard import task
 
 
 @task
-def square_after(n: int, seconds: float) -> int:
-    """Some work, then the answer."""
+def square_after(n: int, seconds: float, ballast: bytes = b"") -> int:
+    """Some work, then the answer; ballast makes the task big."""
     time.sleep(seconds)
     return n * n
 

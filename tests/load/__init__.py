@@ -1,0 +1,1 @@
+"""Many at once: connections, tasks that wait."""

@@ -20,8 +20,9 @@ from worker.supervisor import LAST_WORDS_SECONDS
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 MAKEFILE = (ROOT / "Makefile").read_text()
-COMPOSE_FILE = (ROOT / "compose.yaml").read_text() + (ROOT / "compose.publish.yaml").read_text()
-COMPOSE = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE))
+COMPOSE_FILE = "".join(path.read_text() for path in sorted(ROOT.glob("compose*.yaml")))
+COMPOSE = dict.fromkeys(re.findall(r"\$\{(\w+):\+", COMPOSE_FILE), "")
+COMPOSE |= re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE)
 """Variables of the compose files with their defaults."""
 EXAMPLE = dict(re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
 """Variables of .env.example with their defaults."""
@@ -62,8 +63,8 @@ def test_compose_and_the_example_tell_the_same_defaults() -> None:
 
 
 def test_compose_gives_each_variable_one_default() -> None:
-    given = set(re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE))
-    assert len(given) == len(COMPOSE)
+    for name, default in re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE):
+        assert default == COMPOSE[name]
 
 
 def test_every_setting_that_compose_passes_on_is_one() -> None:
@@ -85,6 +86,7 @@ def test_compose_and_the_readme_tell_the_same_defaults() -> None:
         assert f"`MASTER_{name}`" in README
         told[f"MASTER_{name}"] = told[f"WORKER_{name}"]
     assert told.pop("TASKYARD_AUTHKEY") == "made by the master"
+    assert told.pop("TLS_CLIENTS") == "not asked"
     assert told == {name: default for name, default in COMPOSE.items() if default}
 
 

@@ -1,4 +1,4 @@
-"""Where connections prove their key: a bounded number of them, and strangers that say nothing keep nobody out."""
+"""Where connections prove their key: a bounded number of them, and strangers neither keep anybody out nor fill the log."""
 
 from __future__ import annotations
 
@@ -10,11 +10,36 @@ from taskyard.log import get_logger
 
 TELL_AGAIN = 10.0
 """Seconds between two lines of the log that say that there are too many: strangers are not to fill it."""
+TOLD = 20
+"""Refused connections that have a line each in so many seconds; the others are counted. A line is a quarter of the master's work
+for one of them."""
 logger = get_logger("master")
 
 
 class GaveWay(Exception):
     """The connection was closed to make room for another."""
+
+
+class Refusals:
+    """Tells of connections that were refused, from any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refused = 0
+        self._ends = monotonic() + TELL_AGAIN
+
+    def tell(self, reason: str) -> None:
+        """One more was."""
+        with self._lock:
+            untold = 0
+            if monotonic() >= self._ends:
+                untold, self._refused, self._ends = max(0, self._refused - TOLD), 0, monotonic() + TELL_AGAIN
+            self._refused += 1
+            is_told = self._refused <= TOLD
+        if untold:
+            logger.info("more connections were refused", connections=untold)
+        if is_told:
+            logger.info("a connection was refused", reason=reason)
 
 
 class Doorstep:

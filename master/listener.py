@@ -9,16 +9,14 @@ import ssl
 from time import monotonic
 from typing import cast
 
+from master.doorstep import Refusals
 from taskyard import tunnel, wire
-from taskyard.log import get_logger
 
 HANDSHAKES = 256
 """Connections that may be at their handshake, or wait to be accepted after it; at one more, the one that has been at its
 handshake for longest gives way. While all wait to be accepted, more wait in the system's backlog."""
 RETRY_SECONDS = 0.2
 """Until another connection is accepted after one could not be, such as when no descriptor is left."""
-
-logger = get_logger("master")
 
 
 class TlsListener:
@@ -33,6 +31,7 @@ class TlsListener:
         self._context = context
         self._room = asyncio.Semaphore(HANDSHAKES)
         self._ready: queue.SimpleQueue[socket.socket | OSError] = queue.SimpleQueue()
+        self._refusals = Refusals()
         self._closed = False
         self._serving: asyncio.Task[None] | None = None
         self._shaking: dict[asyncio.Task[None], None] = {}  # the one that has been at it for longest first
@@ -99,7 +98,7 @@ class TlsListener:
             self._room.release()
             if not isinstance(error, Exception):  # it gives way: of these there may be thousands a second
                 raise
-            logger.info("a connection was refused", reason=_why(error))
+            self._refusals.tell(_why(error))
         else:
             self._ready.put(near)
         finally:

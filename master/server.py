@@ -21,7 +21,7 @@ from typing import Any
 
 from master import foreign, ration, rules
 from master.committer import LEASE, Committer, results_of
-from master.doorstep import Doorstep, GaveWay
+from master.doorstep import Doorstep, GaveWay, Refusals
 from master.hangups import Hangups
 from master.keyring import Key, Keyring
 from master.listener import TlsListener
@@ -78,6 +78,7 @@ class QueueServer(Server):
         self._engine = committer.engine
         self.hangups = Hangups(lambda conn: committer.tell(partial(committer.engine.closed, conn)))
         self._doorstep = Doorstep(HANDSHAKES)
+        self._refusals = Refusals()
         self._stopping = threading.Event()
         self._message_limit = max(wire.MESSAGE_BYTES, self._engine.payload_limit + 8 * 1024 * 1024)
 
@@ -116,7 +117,7 @@ class QueueServer(Server):
             key, name, args = self._prove(conn)
         except Exception as error:  # what Python's own handshake makes of garbage, too: in 3.11 an AssertionError
             if not isinstance(error, GaveWay):  # of which there may be thousands a second
-                logger.info("a connection was refused", reason=_words(error))
+                self._refusals.tell(_words(error))
             self.ended(conn)
             return
         handed_on = False

@@ -26,7 +26,7 @@ from tests.measured import tell
 SECONDS = 60 * float(os.environ.get("FUZZ_MINUTES", "0.4")) / 3
 """For each of the three kinds of attack."""
 FIRST_SEED = int(os.environ.get("FUZZ_SEED", "0"))
-RATE = 200
+RATE = 100
 """Attacks in a second: more would be a question of who has more processors."""
 ATTACK_SECONDS, PAUSE_SECONDS = 3.0, 1.0
 LISTEN_SECONDS = 0.05

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from structlog.testing import capture_logs
 
-from master.doorstep import Doorstep
+from master import doorstep
+from master.doorstep import TELL_AGAIN, TOLD, Doorstep, Refusals
 from taskyard import wire
 
 Made = tuple[wire.PlainConnection, socket.socket]
@@ -74,3 +75,18 @@ def test_a_crowd_does_not_fill_the_log(connect: Callable[[], Made]) -> None:
     assert [line["event"] for line in lines] == [
         "too many connections prove no key; those that have been silent for longest are closed"
     ]
+
+
+def test_of_many_refused_connections_the_first_have_a_line_and_the_others_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(doorstep, "monotonic", lambda: now)
+    refusals = Refusals()
+    with capture_logs() as logs:
+        for number in range(TOLD + 7):
+            refusals.tell(f"reason {number}")
+        assert [log["reason"] for log in logs] == [f"reason {number}" for number in range(TOLD)]
+        now += TELL_AGAIN
+        refusals.tell("later")
+    assert [log["event"] for log in logs[TOLD:]] == ["more connections were refused", "a connection was refused"]
+    assert logs[TOLD]["connections"] == 7
+    assert logs[-1]["reason"] == "later"

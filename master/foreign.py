@@ -27,38 +27,50 @@ FULL_PAUSE = 0.2
 """Seconds between tries to put into a full queue."""
 
 
-def reply(
-    committer: Committer,
-    hangups: Hangups,
-    conn: wire.PlainConnection,
-    key: Key,
-    is_valid: Callable[[], bool],
-    ident: Any,
-    method: Any,
-    args: Any,
-    kwds: Any,
-) -> None:
-    """Do one request of a foreign program and send the answer; raises OSError or EOFError when its connection is dead, and when
-    its key ``is_valid`` no more."""
-    took = False
-    try:
+class Program:
+    """One of them, on its connection; ``is_valid`` tells whether the key that it has proved still is one."""
+
+    def __init__(
+        self, committer: Committer, hangups: Hangups, conn: wire.PlainConnection, key: Key, is_valid: Callable[[], bool]
+    ) -> None:
+        self.committer = committer
+        self.hangups = hangups
+        self.conn = conn
+        self._key = key
+        self._is_valid = is_valid
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has closed its connection, or may ask no more."""
+        return self.conn.gone or not self._is_valid()
+
+    def reply(self, ident: Any, method: Any, args: Any, kwds: Any) -> None:
+        """Do one request and send the answer; raises OSError or EOFError when the connection is dead or the key not valid now."""
+        took = False
+        try:
+            value = getattr(self._queue(ident, method), method)(*args, **kwds)
+            took = method.startswith("get")
+        except EOFError:
+            raise
+        except Exception as error:
+            self.conn.send(("#ERROR", _plain_error(error)))
+            return
+        if took and self.conn.peer_is_gone():
+            raise EOFError  # closing the connection gives the item back
+        self.conn.send(("#RETURN", value))
+        if took and ident == "result":
+            self.committer.tell(partial(self.committer.engine.items.done_with, self.conn))
+
+    def _queue(self, ident: Any, method: Any) -> _Queue:
+        """Where it may call this method. Raises AttributeError, PermissionError, and EOFError when the key is no longer valid."""
+        if not self._is_valid():
+            raise EOFError
         if ident not in TYPES.values() or method not in EXPOSED:
             raise AttributeError(f"there is no {_shown(method)} of {_shown(ident)} here")
         verb = method.removesuffix("_nowait")
-        if verb in ("get", "put") and not key.allows(f"{ident}.{verb}"):
-            raise PermissionError(f"the {key.role} key does not allow {verb!r} of the {ident} queue")
-        value = getattr(_Queue(committer, hangups, conn, is_valid, ident), method)(*args, **kwds)
-        took = method.startswith("get")
-    except EOFError:
-        raise
-    except Exception as error:
-        conn.send(("#ERROR", _plain_error(error)))
-        return
-    if took and conn.peer_is_gone():
-        raise EOFError  # closing the connection gives the item back
-    conn.send(("#RETURN", value))
-    if took and ident == "result":
-        committer.tell(partial(committer.engine.items.done_with, conn))
+        if verb in ("get", "put") and not self._key.allows(f"{ident}.{verb}"):
+            raise PermissionError(f"the {self._key.role} key does not allow {verb!r} of the {ident} queue")
+        return _Queue(self, ident)
 
 
 def _shown(name: Any) -> str:
@@ -74,22 +86,20 @@ def _plain_error(error: Exception) -> Exception:
 
 
 class _Queue:
-    """The methods of `queue.Queue` that are exposed, for one connection."""
+    """The methods of `queue.Queue` that are exposed, for one program."""
 
-    def __init__(
-        self, committer: Committer, hangups: Hangups, conn: wire.PlainConnection, is_valid: Callable[[], bool], ident: str
-    ) -> None:
-        self._call = committer.call
-        self._hangups = hangups
-        self._items = committer.engine.items
-        self._conn = conn
-        self._is_valid = is_valid
+    def __init__(self, program: Program, ident: str) -> None:
+        self._program = program
+        self._conn = program.conn
+        self._hangups = program.hangups
+        self._call = program.committer.call
+        self._items = program.committer.engine.items
         self._ident = ident
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         deadline = monotonic() + (FOREVER if timeout is None else timeout)
         with self._hangups.watched(self._conn):
-            while not self._is_gone():
+            while not self._program.is_gone:
                 try:
                     self._call(partial(self._items.put, self._conn, self._ident, item))
                     return
@@ -105,13 +115,10 @@ class _Queue:
         wait = 0.0 if not block else FOREVER if timeout is None else float(timeout)
         self._call(partial(self._items.done_with, self._conn))
         with self._hangups.watched(self._conn):
-            item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait, self._is_gone)
+            item = self._call(partial(self._items.get, self._conn, self._ident), ITEM, wait, lambda: self._program.is_gone)
         if item is None:
             raise queue.Empty
         return wire.load(item.value)
-
-    def _is_gone(self) -> bool:
-        return self._conn.gone or not self._is_valid()
 
     def put_nowait(self, item: Any) -> None:
         self.put(item, block=False)

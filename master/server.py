@@ -141,7 +141,7 @@ class QueueServer(Server):
 
     def _converse(self, conn: wire.PlainConnection, key: Key) -> bool:
         """Serve what a foreign program asks until it closes; whether it is none, and was handed on."""
-        is_foreign = False
+        program: foreign.Program | None = None
         while True:
             message = conn.recv_bytes()
             try:
@@ -149,14 +149,12 @@ class QueueServer(Server):
             except ValueError as error:
                 conn.send(("#ERROR", error))
                 continue
-            if ident == IDENT and not is_foreign:
+            if ident == IDENT and program is None:
                 Talk(self._committer, conn, partial(self._asked, key), self.ended).begin(message)
                 return True
-            is_foreign = True  # for good: what it took is out on this connection, whose end this thread tells
-            if not self._keyring.holds(key):
-                raise EOFError
-            is_valid = partial(self._keyring.holds, key)
-            foreign.reply(self._committer, self.hangups, conn, key, is_valid, ident, method, args, kwds)
+            if program is None:  # for good: what it takes is out on this connection, whose end this thread tells
+                program = foreign.Program(self._committer, self.hangups, conn, key, partial(self._keyring.holds, key))
+            program.reply(ident, method, args, kwds)
 
     def _prove(self, conn: wire.PlainConnection) -> tuple[Key, Any, Any]:
         try:

@@ -16,6 +16,7 @@ from tests.chaos.ground import WORKERS, Ground, folder_of
 from tests.chaos.load import Load
 from tests.chaos.report import Fallen, Report
 from tests.chaos.schedule import LANES, Blow, Lane, lines, plan
+from tests.harness import wait_until
 
 END_SECONDS = 180.0
 """Within which all that is open has ended after the last blow; the lease time is 30 s."""
@@ -54,8 +55,7 @@ class Run:
         return self.report
 
     def _under(self, load: Load) -> None:
-        while not load.came and not load.ended:
-            time.sleep(0.1)
+        wait_until(lambda: load.came or load.ended or self._stopped.is_set(), "the client's first result")
         start = time.monotonic()
         self._let_all_fall(start, load)
         self.report.seconds = time.monotonic() - start

@@ -49,10 +49,8 @@ def harness(make: Callable[..., Harness]) -> Harness:
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
     """A real master, shared by the tests of a file."""
-    process = MasterProcess(tmp_path_factory.mktemp("master"))
-    process.start()
-    yield process
-    process.close()
+    with MasterProcess(tmp_path_factory.mktemp("master")) as process:
+        yield process
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from taskyard.settings import TlsFiles
 from taskyard.transport import RemoteQueue
@@ -19,7 +19,7 @@ AUTHKEY = b"the key of a real master"
 
 
 class MasterProcess:
-    """Runs from `start` until `kill` or `stop`."""
+    """Runs from `start` until `kill` or `stop`, or as long as a with block."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -32,6 +32,13 @@ class MasterProcess:
         self._settings = {name.upper(): str(value) for name, value in settings.items()}
         self._log = (folder / "master.log").open("a+")
         self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def start(self, wait: bool = True) -> None:
         self.process = subprocess.Popen(

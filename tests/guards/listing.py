@@ -106,7 +106,7 @@ GUARDS = (
     Guard(
         "The same at the tutorial's queues",
         "master/foreign.py",
-        'if verb in ("get", "put") and not key.allows(f"{ident}.{verb}"):',
+        'if verb in ("get", "put") and not self._key.allows(f"{ident}.{verb}"):',
         "if False:",
         f"{KEYS}::test_of_the_tutorials_queues_a_key_allows_the_ends_that_belong_to_its_role",
     ),

@@ -13,10 +13,8 @@ from tests.hostile.honest import Honest
 @pytest.fixture(scope="module")
 def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
     """A real master, shared by the tests of a file."""
-    process = MasterProcess(tmp_path_factory.mktemp("master"))
-    process.start()
-    yield process
-    process.close()
+    with MasterProcess(tmp_path_factory.mktemp("master")) as process:
+        yield process
 
 
 @pytest.fixture

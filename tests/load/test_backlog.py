@@ -24,10 +24,8 @@ LEASES = 200
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[MasterProcess]:
-    made = MasterProcess(tmp_path, master_bound=2 * WAITING)
-    made.start()
-    yield made
-    made.close()
+    with MasterProcess(tmp_path, master_bound=2 * WAITING) as process:
+        yield process
 
 
 def submit(queue: RemoteQueue, count: int) -> None:

@@ -30,10 +30,8 @@ DESCRIPTORS = 4096
 def master(tmp_path: Path) -> Iterator[MasterProcess]:
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(before[0], min(DESCRIPTORS, before[1])), before[1]))
-    made = MasterProcess(tmp_path)
-    made.start()
-    yield made
-    made.close()
+    with MasterProcess(tmp_path) as process:
+        yield process
     resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 

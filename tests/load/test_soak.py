@@ -25,10 +25,8 @@ ONE_BY_ONE = 100
 
 @pytest.fixture
 def master(tmp_path: Path) -> Iterator[MasterProcess]:
-    made = MasterProcess(tmp_path)
-    made.start()
-    yield made
-    made.close()
+    with MasterProcess(tmp_path) as process:
+        yield process
 
 
 def run_job(queue: RemoteQueue, job: str) -> None:

@@ -36,6 +36,11 @@ def results_of(job: str) -> Topic:
     return ("results", job)
 
 
+def plain(error: Exception) -> Exception:
+    """Without the frames that it went through: they hold what was asked, and what holds them may have the error."""
+    return error.with_traceback(None)
+
+
 logger = get_logger("master")
 
 
@@ -75,10 +80,10 @@ class Call:
                 raise EOFError
             self.value = self.run()
         except (EOFError, TaskyardError) as error:
-            self.error = error
+            self.error = plain(error)
         except Exception as error:
             logger.exception("a call failed")
-            self.error = error
+            self.error = plain(error)
         if self.value is None and self.error is None and self.deadline > now:
             return False
         self.finish()
@@ -145,7 +150,10 @@ class Committer:
                 # A master that stops closes its connections; whoever waits comes back when it is there again.
                 raise self.broken if isinstance(self.broken, StoreBroken) else EOFError
         if call.error is not None:
-            raise call.error
+            try:
+                raise call.error
+            finally:
+                del call  # it has the error, which has this frame: a cycle
         return call.value
 
     # The engine's thread
@@ -213,7 +221,7 @@ class Committer:
                 except (StoreFull, StoreBroken):
                     raise
                 except TaskyardError as error:  # it has changed nothing
-                    call.error = error
+                    call.error = plain(error)
             if LEASE in self._waiting and not self._disk_full and self.engine.store.has_room():
                 self._serve(LEASE)  # runs while the disk writes: what is lent now is known to nobody as taken yet
             if self.engine.commit():  # where nothing was written nothing is known of the disk
@@ -229,14 +237,14 @@ class Committer:
             call.ran = True
 
     def _refused(self, call: Call, error: Exception) -> None:
-        call.error = error
         if isinstance(error, StoreFull):
             self._tell_full(error)
         elif isinstance(error, StoreBroken):
-            call.ran = True
+            call.error, call.ran = error, True
             raise error
         else:
             logger.exception("a call failed")
+        call.error = plain(error)
 
     def _tell_full(self, error: StoreFull) -> None:
         if not self._disk_full:

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -50,7 +51,7 @@ class LocalQueue(RemoteQueue):
 
     def __init__(self, harness: Harness) -> None:
         super().__init__("manager://in-process", AUTHKEY)
-        self._harness = harness
+        self._harness = weakref.proxy(harness)  # which has this queue: no cycle that keeps its descriptors
         self.limits = {"payload": harness.engine.payload_limit}
 
     def _call(self, verb: str, *args: Any) -> Any:
@@ -151,12 +152,12 @@ class Harness:
 
     def reopen(self) -> None:
         """Crash: what was not committed is gone, and every connection with it; then serve again from the disk."""
-        crashed = self.engine.store.path.parent
         address = ("127.0.0.1", 0)
         if self.server is not None:
             address = self.server.listener.address
-            self._end_server()
-        self.committer.call(partial(shutil.copytree, crashed, self._folder / str(self._lives)))
+            self.server.close()
+        self.committer.call(self._crash)
+        self._end_server()
         self.committer.stop()
         self._start(address)
 
@@ -179,13 +180,22 @@ class Harness:
             self.server = WatchedServer(self.committer, address, Keyring([Key("shared", AUTHKEY)]))
             self.server.start()
 
-    def _end_server(self) -> None:
+    def _crash(self) -> None:
+        # In one turn of the engine: it sees no connection end, and what it does from now on is told to nobody.
+        shutil.copytree(self.engine.store.path.parent, self._folder / str(self._lives))
+        self._cut_off()
+
+    def _cut_off(self) -> None:
         if self.server is not None:
-            self.server.close()
             with self.server.changed:
                 connections = list(self.server.open)
             for conn in connections:
                 wire.shut_down(conn)
+
+    def _end_server(self) -> None:
+        if self.server is not None:
+            self.server.close()
+            self._cut_off()
             self.server.wait_until_closed()
 
 

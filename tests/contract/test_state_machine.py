@@ -271,6 +271,7 @@ class QueueMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.harness.end()
         self.folder.cleanup()
+        del self.harness, self.queue, self.connections  # a cycle has the machine: their descriptors would stay
 
     def id_of(self, number: int) -> str:
         return self.model.ids[-1 - number % len(self.model.ids)] if self.model.ids else "none"

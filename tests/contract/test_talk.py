@@ -206,7 +206,7 @@ def test_what_a_foreign_program_took_comes_back_also_when_its_thread_ends_by_a_f
             conn.send(("task", *asked, {}))
             assert conn.recv() == ("#RETURN", answer)
         with monkeypatch.context() as patched:
-            patched.setattr(foreign, "reply", fail)
+            patched.setattr(foreign.Program, "reply", fail)
             conn.send(("task", "qsize", (), {}))
             with pytest.raises(EOFError):
                 conn.recv()
@@ -226,7 +226,16 @@ def test_wrong_requests_without_end_keep_nobody_waiting(manager: Harness) -> Non
     assert told_before == [False]
 
 
-@pytest.mark.parametrize("message", [b"x" * BIG, request("nonsense", "x" * BIG)], ids=["garbage", "an unknown verb"])
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"x" * BIG,
+        request("nonsense", "x" * BIG),
+        request("submit", [tuple(series) for series in from_tasks([task("a", payload=b"x" * BIG, priority=2**70)])]),
+        request("results", "j" * BIG, -1, 1, 0.0),
+    ],
+    ids=["garbage", "an unknown verb", "a wrong task", "what can wait"],
+)
 def test_nothing_is_kept_of_a_wrong_request(manager: Harness, message: bytes) -> None:
     with connect(manager) as conn:
         conn.send_bytes(request("jobs", None, 10, 0))

@@ -12,36 +12,23 @@ import os
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 
 from taskyard.ending import at_end
-from taskyard.errors import Detached, NoSuchTask, StoreFull, TaskyardError, Unreachable
+from taskyard.errors import Detached, TaskyardError, Unreachable
 from taskyard.futures import Block, Key, OpenCalls, TaskFuture
-from taskyard.model import END_STATES, Details, Running
+from taskyard.model import Running
 from taskyard.options import Options
+from taskyard.reader import RESULTS_PAGE, Reader
 from taskyard.sender import Sender
-from taskyard.series import ResultSeries, split_id
 from taskyard.transport import RemoteQueue
 
-RESULTS_PAGE = 5000
-POLL_SECONDS = 1.0
-"""One wait for results; between two, the reader looks after calls whose key was known already."""
-KEYED_POLL_SECONDS = 0.1
-LISTEN_SECONDS = 10.0
-"""For so long after the last end results are still waited for: so that the next call finds somebody waiting for its own."""
 ASK_SECONDS = 1.0
 """How long a question about what runs waits for a master that does not answer."""
 SECOND_LOOK_SECONDS = 0.6
 """For so long `Exchange.stop` looks again at what seems to run: workers give back what they hold behind a long task."""
 GOODBYE_SECONDS = 5.0
 """What the end of a program or of an executor waits for a master that does not answer."""
-LOOK_TASKS = 500
-"""Calls that are looked at in one question."""
-DOUBT_SECONDS = 30.0
-"""When no result has come for so long, or the master was away, it is looked whether the queue still knows the calls."""
-
-_GONE = "it was forgotten, its result has outlived its time, or the queue has lost its data"
 logger = logging.getLogger("taskyard")
 _all: weakref.WeakSet[Exchange] = weakref.WeakSet()
 _interpreter_ends = False
@@ -63,14 +50,11 @@ class Exchange:
         self._number = 0
         """Of the next call."""
         self._sender = Sender(self._sending, self._calls, job, self._note_known)
-        self._known: set[Key] = set()
-        """Keyed calls that somebody has submitted before: their results may belong to another job."""
-        self._doubtful: deque[Key] = deque()
-        """Calls that are to be looked at one by one."""
+        self._reader = Reader(self._reading, self._calls, job, self._sender.is_sent)
         self._failure: TaskyardError | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=f"taskyard-{name}", daemon=True)
-            for loop, name in ((self._sender.run, "sender"), (self._read, "reader"))
+            for loop, name in ((self._sender.run, "sender"), (self._reader.run, "reader"))
         ]
         for thread in self._threads:
             thread.start()
@@ -235,66 +219,10 @@ class Exchange:
         sender.join()
         reader.join()
 
-    # The reader
-
-    def _read(self) -> None:
-        cursor, heard, generation, busy = 0, time.monotonic(), 0, -LISTEN_SECONDS
-        while True:
-            with self._news:
-                while not (self._calls or self._calls.stopping) and time.monotonic() - busy > LISTEN_SECONDS:
-                    self._news.wait()
-                if self._calls:
-                    busy = time.monotonic()
-                elif self._calls.stopping:
-                    self._news.notify_all()
-                    return
-            try:
-                wait = KEYED_POLL_SECONDS if self._doubtful or self._known else POLL_SECONDS
-                page = self._reading.results_series(self.job, cursor, RESULTS_PAGE, wait)
-            except StoreFull:
-                continue
-            self._calls.take(page)
-            if page:
-                cursor = page[-1].cursor + len(page[-1].values) - 1
-                heard = time.monotonic()
-            elif generation != self._reading.generation or time.monotonic() - heard > DOUBT_SECONDS:
-                heard, generation = time.monotonic(), self._reading.generation
-                self._count()
-            if self._known or self._doubtful:
-                self._look()
-
     def _note_known(self, keys: list[Key]) -> None:
-        with self._news:
-            self._known.update(keys)
-        self._look_at(keys, self._sending)
+        self._reader.look_at_known(keys, self._sending)
 
-    def _count(self) -> None:
-        """All results that there are have come: now the queue should have as many open tasks as this job has open calls."""
-        with self._news:
-            sent = [key for key in list(self._calls) if self.is_sent(key) and key not in self._known]
-        found = self._reading.jobs(self.job, 1, 0)
-        if len(sent) > sum(info.open for info in found):
-            self._doubtful.extend(sent)
-
-    def _look(self) -> None:
-        """Look at some of the calls of which it is not certain that their results will come by themselves."""
-        with self._news:
-            if not self._doubtful:
-                self._known &= self._calls.keys()
-                self._doubtful.extend(self._known)
-            keys = [self._doubtful.popleft() for _ in range(min(LOOK_TASKS, len(self._doubtful)))]
-        self._look_at(keys, self._reading)
-
-    def _look_at(self, keys: list[Key], queue: RemoteQueue) -> None:
-        """Take the ends of those that have one. What the queue does not know fails: it will have no result any more."""
-        while keys := [key for key in keys if key in self._calls]:
-            found = queue.show(list(map(self.id_of, keys)), False)
-            self._calls.take(_series_of(task) for task in found if task.state in END_STATES)
-            told = {self._calls.key_of(task.id) for task in found}
-            keys = [key for key in keys if key not in told]  # for one answer they may be too many
-            if not found:
-                for key in keys:
-                    self._calls.fail([key], NoSuchTask(f"the queue does not know task {self.id_of(key)} any more: {_GONE}"))
+    # Its threads
 
     def _guard(self, loop: Callable[[], None]) -> None:
         """Run a thread's loop; if it fails for good, so does every future."""
@@ -308,11 +236,6 @@ class Exchange:
                 left = list(self._calls)
                 self._news.notify_all()
             self._calls.fail(left, self._failure)
-
-
-def _series_of(task: Details) -> ResultSeries:
-    prefix, first = split_id(task.id)
-    return ResultSeries(0, prefix, first, task.state, [task.value], task.cause, task.attempts)  # type: ignore[arg-type]
 
 
 def _at_exit() -> None:

@@ -1,13 +1,16 @@
 #!/usr/bin/env bash
-# Where no image registry answers: builds the base image that the Dockerfiles start from out of
-# Debian's packages (debootstrap), and prints the settings that select it, one NAME=value a line.
-# Prints nothing where the default image is there already or can be pulled.
+# Where no image registry answers: builds the images that everything else starts from out of Debian's packages, and prints
+# the settings that select them, one NAME=value a line. Prints nothing where the default image is there already or can be
+# pulled. Usage: base-images.sh [monitoring], which means Prometheus beside Python.
 set -euo pipefail
 
 default_image=python:3.13-slim
 built_image=taskyard/python:trixie
+default_prometheus=prom/prometheus:v3.5.0
+built_prometheus=taskyard/prometheus:trixie
 
 have() { docker image inspect "$1" >/dev/null 2>&1; }
+can_have() { have "$1" || timeout 120 docker pull -q "$1" >/dev/null 2>&1; }
 
 build_python_image() {
   [[ $(id -u) -eq 0 ]] || { echo "base-images: no image registry answers, and building $built_image from Debian's packages needs root" >&2; exit 1; }
@@ -28,7 +31,28 @@ build_python_image() {
   tar -C "$root" -c . | docker import -c 'CMD ["python3"]' -c 'ENV PIP_DISABLE_PIP_VERSION_CHECK=1' - "$built_image" >&2
 }
 
-if have "$built_image"; then echo "PYTHON_IMAGE=$built_image"; exit 0; fi
-if have "$default_image" || timeout 120 docker pull -q "$default_image" >/dev/null 2>&1; then exit 0; fi
-build_python_image
-echo "PYTHON_IMAGE=$built_image"
+# The official image's entrypoint and user, so that compose.yaml need not know which of them it has.
+build_prometheus_image() {
+  echo "base-images: no image registry answers; building $built_prometheus from Debian's packages ..." >&2
+  local base=$default_image
+  if have "$built_image"; then base=$built_image; fi
+  docker build --quiet --tag "$built_prometheus" --build-arg "BASE=$base" - >/dev/null <<'EOF'
+ARG BASE
+FROM ${BASE}
+RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends prometheus \
+    && rm -rf /var/lib/apt/lists/* && install -d -o nobody /prometheus
+USER nobody
+ENTRYPOINT ["prometheus"]
+EOF
+}
+
+if have "$built_image" || ! can_have "$default_image"; then
+  have "$built_image" || build_python_image
+  echo "PYTHON_IMAGE=$built_image"
+fi
+if [[ ${1:-} == monitoring ]]; then
+  if have "$built_prometheus" || ! can_have "$default_prometheus"; then
+    have "$built_prometheus" || build_prometheus_image
+    echo "PROMETHEUS_IMAGE=$built_prometheus"
+  fi
+fi

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Writes into .env which base images to use, where the default ones can't be had; what stands there already stays.
+# Writes into .env which base images to use, where the default ones can't be had; what stands there already stays. Usage: choose-images.sh [monitoring]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-chosen=$(deploy/base-images.sh)
+chosen=$(deploy/base-images.sh "$@")
 while IFS= read -r line; do
   [[ -n $line ]] || continue
   if ! grep -qs "^${line%%=*}=" .env; then

@@ -36,9 +36,9 @@ class Backlog:
             entry = entry._replace(payloads=None)
         window.push(entry)
 
-    def push_row(self, seq: int) -> None:
-        """Add a task by its row."""
-        self.push(_entry_of(self._store.rows(sql.READY_BY_SEQ, seq)[0]))
+    def push_row(self, seq: int, since: float) -> None:
+        """Add a task by its row, which has become ready now (epoch s)."""
+        self.push(_entry_of(self._store.rows(sql.READY_BY_SEQ, seq)[0])._replace(since=since))
 
     def remove(self, name: str, seq: int) -> None:
         """Forget a task that is not ready any more."""
@@ -84,4 +84,4 @@ class Backlog:
 
 def _entry_of(row: tuple[Any, ...]) -> Entry:
     payload = row[6]
-    return Entry._make((*row[:6], None if payload is None else [payload], *row[7:], 0, 1))
+    return Entry._make((*row[:6], None if payload is None else [payload], *row[7:10], 0, 1, row[10]))

@@ -12,6 +12,7 @@ from typing import Any
 
 from master import rules, sql
 from master.chores import Chores
+from master.gauges import Levels
 from master.leases import Progress, Session
 from master.moves import Clock
 from master.ready import Entry
@@ -66,7 +67,7 @@ class Engine(Views, Chores):
             for seq, job in self.store.rows(sql.RETRY, *split_id(task_id)):
                 self._move("failed", "ready")
                 self._count_job(job, "failed", -1)
-                self._backlog.push_row(seq)
+                self._backlog.push_row(seq, self._clock.wall())
                 retried += 1
         if retried:
             self.store.change(sql.KEEP_CURSOR, self._cursor)  # the withdrawn results may have been the last
@@ -118,6 +119,8 @@ class Engine(Views, Chores):
             entry = window.pop(min(limit, before_suspect or 1))
             payloads = entry.payloads or list(self.store.rows(sql.PAYLOAD, entry.seq)[0])
             token = self._leases.lend(entry, asking, now)
+            if not entry.attempts:
+                self.gauges.count(entry.name, "wait", entry.many, wall - entry.since)
             lent.append(
                 (entry.prefix, entry.number, token, entry.attempts + 1, entry.name, payloads, entry.time_limit, entry.job)
             )
@@ -176,6 +179,15 @@ class Engine(Views, Chores):
         for session in self._leases.sessions.values():
             session.deadline += seconds
 
+    def take_sample(self) -> bool:
+        """Once in ten seconds write what has changed meanwhile; returns whether it was time for that. In a turn of its own."""
+        wall = self._clock.wall()
+        if not self.gauges.is_due(wall):
+            return False
+        ready, leased, workers = self._counts["ready"] - len(self._leases), len(self._leases), len(self._workers())
+        self.gauges.sample(wall, Levels(ready, leased, self._counts["delayed"], workers))
+        return True
+
     def has_ready(self) -> bool:
         """Whether there is anything to lease, for whomever."""
         return self._backlog.best(None) is not None
@@ -187,6 +199,8 @@ class Engine(Views, Chores):
 
     def _settle(self, entry: Entry, outcomes: OutcomeSeries, now: float) -> None:
         """Take outcomes of tasks whose leases were just taken back."""
+        if outcomes.seconds:
+            self.gauges.count(entry.name, "run", entry.many, outcomes.seconds / entry.many)
         if outcomes.kind == "done":
             self._end_done(entry, outcomes.values, now)
         elif outcomes.kind == "released" and outcomes.delay <= 0:

@@ -19,7 +19,21 @@ from taskyard.settings import Settings, load_settings
 
 WORKER = frozenset(("hello", "lease", "settle", "heartbeat", "leave", "task.get", "result.put"))
 CLIENT = frozenset(
-    ("hello", "submit", "results", "cancel", "find", "show", "running", "jobs", "schedules", "stats", "workers")
+    (
+        "hello",
+        "submit",
+        "results",
+        "cancel",
+        "find",
+        "show",
+        "running",
+        "jobs",
+        "schedules",
+        "stats",
+        "workers",
+        "history",
+        "kinds",
+    )
 ) | {"task.put", "result.get"}
 ADMIN = CLIENT | {"retry", "forget"}
 ALLOWED = {"worker": WORKER, "client": CLIENT, "admin": ADMIN, "shared": WORKER | ADMIN}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from master import rules, sql
 from master.backlog import Backlog
+from master.gauges import Gauges
 from master.items import Items
 from master.leases import Leases, Session
 from master.ready import WINDOW, Entry
@@ -52,6 +53,7 @@ class Moves:
         self._series = SeriesStore(store)
         self._backlog = Backlog(store, self._series, self._leases.by_seq, window)
         self.items = Items(store, bound, payload_limit)
+        self.gauges = Gauges(store)
         self._schedules = Schedules(store)
         self._losses: dict[int, int] = {}
         """How often tasks were lost together with their worker, by their seqs."""
@@ -84,6 +86,7 @@ class Moves:
         self._set_back = None
         self._leases.keep()
         self.items.keep()
+        self.gauges.keep()
         self._kept_counts.update(self._counts)
         return changed
 
@@ -95,6 +98,7 @@ class Moves:
         self._counts.update(self._kept_counts)
         self._backlog.reset()
         self.items.reset()
+        self.gauges.undo()
         self._schedules.reset()
 
     # Counts
@@ -166,6 +170,7 @@ class Moves:
         self._backlog.push(entry)
         self._counts["ready"] += many
         self._count_job(tasks.job, "tasks", many)
+        self.gauges.count(tasks.name, "submitted", many)
         return many
 
     def _take_rows(self, all_tasks: Sequence[TaskSeries], now: float) -> int:
@@ -184,10 +189,14 @@ class Moves:
                 self._counts["delayed"] += 1
             else:
                 begin_by = now + t.expiry if t.expiry else inf
-                self._backlog.push(Entry(-t.priority, seq, t.prefix, number, t.job, t.name, [payload], t.time_limit, 0, begin_by))
+                self._backlog.push(
+                    Entry(-t.priority, seq, t.prefix, number, t.job, t.name, [payload], t.time_limit, 0, begin_by, since=now)
+                )
                 self._counts["ready"] += 1
         for job, many in Counter(task[0].job for _, task in numbered).items():
             self._count_job(job, "tasks", many)
+        for name, many in Counter(task[0].name for _, task in numbered).items():
+            self.gauges.count(name, "submitted", many)
         return added
 
     def _not_in_series(self, all_tasks: Sequence[TaskSeries]) -> Iterator[tuple[TaskSeries, int, bytes]]:
@@ -243,6 +252,7 @@ class Moves:
         self.store.change(sql.END, state, self._cursor, value, cause, attempts, self._clock.wall(), seq)
         self._move(before, state)
         self._count_job(job, state)
+        self.gauges.count(name, state)
         self._backlog.remove(name, seq)
         self._losses.pop(seq, None)
         self.jobs_ended.add(job)
@@ -256,6 +266,7 @@ class Moves:
             self.store.change(sql.END_DONE, self._cursor, values[0], now, entry.seq)
         self._move("ready", "done", entry.many)
         self._count_job(entry.job, "done", entry.many)
+        self.gauges.count(entry.name, "done", entry.many)
         self.jobs_ended.add(entry.job)
         if self._losses:
             for seq in range(entry.seq, entry.seq + entry.many):
@@ -274,6 +285,7 @@ class Moves:
         """Count an attempt of one task that is not leased any more and ready on the disk."""
         entry = self._alone(entry)
         attempts = entry.attempts + 1
+        self.gauges.count(entry.name, "attempts_failed")
         retries, backoff = self.store.rows(sql.RETRY_RULES, entry.seq)[0]
         if final or not rules.may_retry(retries, attempts, cause):
             self._end((entry.seq, "ready", entry.job, entry.name), "failed", value, cause, attempts)

@@ -36,6 +36,8 @@ class Entry(NamedTuple):
     series: int = 0
     """Seq of the series in which they are kept; 0: a row of its own."""
     many: int = 1
+    since: float = 0.0
+    """Epoch seconds at which they became ready, or were submitted."""
 
     def part(self, begin: int, end: int) -> Self:
         """Those from index ``begin`` up to ``end``."""

@@ -69,6 +69,8 @@ def read_outcomes(rows: Any, payload_limit: int) -> list[OutcomeSeries]:
             or type(one.delay) not in (int, float)
             or not -1e10 < one.delay < 1e10
             or type(one.final) is not bool
+            or type(one.seconds) not in (int, float)
+            or not 0 <= one.seconds < 1e10
         ):
             raise BadRequest(f"outcome of task {_shown(one.prefix, one.first)} has fields that make no sense")
         _check_sizes(one.prefix, one.first, one.values, payload_limit)
@@ -93,6 +95,13 @@ def read_text(value: Any, what: str) -> str:
     if not _is_text(value):
         raise BadRequest(f"{what} must be text")
     return str(value)
+
+
+def read_seconds(value: Any, what: str) -> float:
+    """Seconds from the wire. Raises `BadRequest`."""
+    if type(value) not in (int, float) or not 0 <= value < 1e12:
+        raise BadRequest(f"{what} must be seconds, zero or more")
+    return float(value)
 
 
 def read_int(value: Any, what: str, least: int = 0) -> int:

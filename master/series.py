@@ -58,6 +58,7 @@ class Series(NamedTuple):
             0,
             series=self.seq,
             many=end - begin,
+            since=self.submitted,
         )
 
 

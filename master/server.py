@@ -51,6 +51,8 @@ ARGUMENTS = {
     "forget": 1,
     "stats": 0,
     "workers": 0,
+    "history": 2,
+    "kinds": 0,
     "lease": 4,
     "results": 4,
 }

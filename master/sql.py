@@ -146,7 +146,23 @@ CREATE TABLE part (                           -- tasks of a series that are not 
 CREATE INDEX part_ended ON part (job, ended) WHERE ended IS NOT NULL;
 CREATE INDEX part_expires ON part (expires) WHERE expires IS NOT NULL;
 """
-MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES)
+HISTORY = """
+CREATE TABLE sample (                         -- what the queue did in a stretch of time; none where nothing has changed
+    at        REAL PRIMARY KEY,               -- epoch seconds of its end
+    seconds   REAL NOT NULL,                  -- its length
+    ready     INTEGER NOT NULL,               -- at its end, as the next three
+    leased    INTEGER NOT NULL,
+    delayed   INTEGER NOT NULL,
+    workers   INTEGER NOT NULL,
+    submitted INTEGER NOT NULL,               -- within it, as all others
+    done      INTEGER NOT NULL,
+    failed    INTEGER NOT NULL,
+    cancelled INTEGER NOT NULL,
+    wait      TEXT NOT NULL,                  -- how many tasks by bucket of `taskyard.histogram`, as a JSON list
+    run       TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY)
 """Each makes a file of the version before it, beginning with an empty one, into one of the next."""
 VERSION = len(MIGRATIONS)
 """``PRAGMA user_version``; a file with a higher one was written by a newer release."""
@@ -175,7 +191,7 @@ READY_NAMES = "SELECT name FROM task WHERE state = 'ready' UNION SELECT name FRO
 INLINE_BYTES = 2048
 READY_COLUMNS = f"""
     rank, seq, prefix, number, job, name, iif(length(payload) <= {INLINE_BYTES}, payload, NULL), time_limit, attempts,
-    coalesce(begin_by, 9e999)
+    coalesce(begin_by, 9e999), submitted
 """
 READY = f"""
 SELECT {READY_COLUMNS} FROM task WHERE state = 'ready' AND name = ? AND (rank, seq) > (?, ?) ORDER BY rank, seq LIMIT ?
@@ -308,3 +324,8 @@ ITEMS = "SELECT seq, value FROM item WHERE queue = ? AND seq > ? ORDER BY seq LI
 REMOVE_ITEM = "DELETE FROM item WHERE seq = ?"
 LAST_ITEM = "SELECT coalesce(max(seq), 0) FROM item"
 COUNT_ITEMS = "SELECT queue, count(*) FROM item GROUP BY queue"
+
+SAMPLES = "SELECT * FROM sample WHERE at > ? AND at <= ? AND seconds < ? ORDER BY at"
+PUT_SAMPLE = "INSERT OR REPLACE INTO sample VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+REMOVE_SAMPLE = "DELETE FROM sample WHERE at = ?"
+REMOVE_SAMPLES = "DELETE FROM sample WHERE at <= ?"

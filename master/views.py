@@ -180,6 +180,15 @@ class Views(Moves):
             for session in self._workers()
         ]
 
+    def history(self, since: Any, step: Any) -> list[Row]:
+        """Samples behind a moment, the oldest first, in steps of so many seconds at least."""
+        since, step = rules.read_seconds(since, "since"), rules.read_seconds(step, "step")
+        return [tuple(sample) for sample in self.gauges.history(since, step, self._clock.wall())]
+
+    def kinds(self) -> list[Row]:
+        """Counters of each name of tasks, since the master's start."""
+        return [tuple(kind) for kind in self.gauges.kinds()]
+
     def _told(self, row: Row) -> Row:
         """A task's row without its seq, and with the state of a leased one."""
         return row[1:] if row[0] not in self._leases.by_seq else (*row[1 : STATE + 1], "leased", *row[STATE + 2 :])

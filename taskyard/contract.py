@@ -9,7 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from taskyard.model import Details, Found, JobInfo, Lease, Outcome, Result, Running, ScheduleInfo, Task, WorkerInfo
+from taskyard.model import (
+    Details,
+    Found,
+    JobInfo,
+    Kind,
+    Lease,
+    Outcome,
+    Result,
+    Running,
+    Sample,
+    ScheduleInfo,
+    Task,
+    WorkerInfo,
+)
 
 
 class Queue(Protocol):
@@ -75,3 +88,9 @@ class Queue(Protocol):
 
     def workers(self) -> list[WorkerInfo]:
         """Sessions that are alive."""
+
+    def history(self, since: float, step: float) -> list[Sample]:
+        """What the queue did since then (epoch s), oldest first, in steps of at least ``step`` seconds that are over."""
+
+    def kinds(self) -> list[Kind]:
+        """Counters of each name of tasks, since the master's start; of the names beyond 200 together, as ``(others)``."""

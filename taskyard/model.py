@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-PROTOCOL = 3
+PROTOCOL = 4
 """Version of the words on the wire; master and client must agree."""
 
 State = Literal["ready", "leased", "delayed", "done", "failed", "cancelled"]
@@ -236,3 +236,44 @@ class WorkerInfo(NamedTuple):
     """Seconds since its last heartbeat."""
     python: str
     """Its Python's minor version, as in ``3.13``."""
+
+
+class Sample(NamedTuple):
+    """What the queue did in a stretch of time. Where there is no sample nothing has changed since the one before."""
+
+    at: float
+    """Epoch seconds of its end."""
+    seconds: float
+    """Its length."""
+    ready: int
+    """At its end, as the next three."""
+    leased: int
+    delayed: int
+    workers: int
+    submitted: int
+    """Within it, as all that follow."""
+    done: int
+    failed: int
+    cancelled: int
+    wait: tuple[int, ...]
+    """Tasks by how long they were ready before their first attempt was lent: counts by bucket of `taskyard.histogram`."""
+    run: tuple[int, ...]
+    """Attempts by how long they ran, as far as workers told."""
+
+
+class Kind(NamedTuple):
+    """What was since the master's start of all tasks of a name."""
+
+    name: str
+    submitted: int
+    done: int
+    failed: int
+    cancelled: int
+    attempts_failed: int
+    """Also those that were tried again."""
+    wait: tuple[int, ...]
+    """As in `Sample`, and so is ``run``."""
+    run: tuple[int, ...]
+    wait_seconds: float
+    """All together."""
+    run_seconds: float

@@ -62,6 +62,8 @@ class OutcomeSeries(NamedTuple):
     cause: str = ""
     delay: float = -1.0
     final: bool = False
+    seconds: float = 0.0
+    """Their attempts took together; 0: not known."""
 
 
 class ResultSeries(NamedTuple):
@@ -104,7 +106,7 @@ def from_tasks(tasks: Sequence[Task]) -> list[TaskSeries]:
 def from_outcomes(outcomes: Sequence[Outcome]) -> list[OutcomeSeries]:
     """Outcomes, in their order, in as few series as their ids and words allow."""
     parts = [(*split_id(one.id), (one.token, one.kind, one[4:]), one.value) for one in outcomes]
-    return [OutcomeSeries._make((*numbered, *alike[:2], values, *alike[2])) for numbered, alike, values in _grouped(parts)]
+    return [OutcomeSeries._make((*numbered, *alike[:2], values, *alike[2], 0.0)) for numbered, alike, values in _grouped(parts)]
 
 
 def _grouped(parts: Sequence[tuple[str, int, Any, bytes]]) -> list[tuple[tuple[str, int], Any, list[bytes]]]:
@@ -177,5 +179,6 @@ def part(series: S, begin: int, end: int) -> S:
         return series
     first = series.first + begin
     if isinstance(series, OutcomeSeries):
-        return series._replace(first=first, values=data[begin:end])
+        seconds = series.seconds * (end - begin) / len(data)
+        return series._replace(first=first, values=data[begin:end], seconds=seconds)
     return series._replace(first=first, payloads=data[begin:end])

@@ -29,10 +29,12 @@ from taskyard.model import (
     Details,
     Found,
     JobInfo,
+    Kind,
     Lease,
     Outcome,
     Result,
     Running,
+    Sample,
     ScheduleInfo,
     Task,
     WorkerInfo,
@@ -223,6 +225,14 @@ class RemoteQueue:
     def workers(self) -> list[WorkerInfo]:
         """See `taskyard.contract.Queue.workers`."""
         return list(map(WorkerInfo._make, self._call("workers")))
+
+    def history(self, since: float, step: float) -> list[Sample]:
+        """See `taskyard.contract.Queue.history`."""
+        return list(map(Sample._make, self._call("history", since, step)))
+
+    def kinds(self) -> list[Kind]:
+        """See `taskyard.contract.Queue.kinds`."""
+        return list(map(Kind._make, self._call("kinds")))
 
     # The connection
 

@@ -251,7 +251,8 @@ class Supervisor:
         for report in map(Report._make, reports):
             ended = slot.reported(report.first, report.values)
             for lease, values in ended:
-                outcomes.append(_outcome(lease, report.kind, values, report.cause, report.final))
+                took = report.seconds * len(values) / len(report.values)
+                outcomes.append(_outcome(lease, report.kind, values, report.cause, report.final, took))
                 if report.kind == "failed":
                     self._tell_failed(lease, report.cause)
             if ended:
@@ -324,5 +325,7 @@ class Supervisor:
             self._bell.ring()
 
 
-def _outcome(lease: LeaseSeries, kind: Kind, values: list[bytes], cause: str = "", final: bool = False) -> OutcomeSeries:
-    return OutcomeSeries(lease.prefix, lease.first, lease.token, kind, values, cause, final=final)
+def _outcome(
+    lease: LeaseSeries, kind: Kind, values: list[bytes], cause: str = "", final: bool = False, seconds: float = 0.0
+) -> OutcomeSeries:
+    return OutcomeSeries(lease.prefix, lease.first, lease.token, kind, values, cause, final=final, seconds=seconds)

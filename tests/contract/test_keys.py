@@ -39,6 +39,8 @@ CALLS: dict[str, Callable[[RemoteQueue], Any]] = {
     "forget": lambda queue: queue.forget("nobody's"),
     "stats": lambda queue: queue.stats(),
     "workers": lambda queue: queue.workers(),
+    "history": lambda queue: queue.history(0.0, 0.0),
+    "kinds": lambda queue: queue.kinds(),
 }
 ITEMS = ("task.put", "task.get", "result.put", "result.get")
 

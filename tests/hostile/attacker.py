@@ -94,7 +94,7 @@ OUTCOME = ("hostile-", 1, 1, "done", [b"value"], "", -1.0, False)
 SCHEDULE = ("hostile", "every 3000", "UTC", "latest", b"", 0, 0, 1.0, 0.0, 1.0, 0.0)
 INFO = {"host": "h", "slots": 1, "busy": 0, "tasks": ["hostile"], "draining": False, "python": "3", "progress": {"a": (1, 2, "")}}
 VERBS: list[tuple[str, tuple[Any, ...]]] = [
-    ("hello", (3,)),
+    ("hello", (4,)),
     ("submit", ([TASK],)),
     ("settle", ("hostile", [OUTCOME])),
     ("heartbeat", ("hostile", {**INFO, "schedules": [SCHEDULE]})),
@@ -109,6 +109,8 @@ VERBS: list[tuple[str, tuple[Any, ...]]] = [
     ("forget", ("hostile",)),
     ("stats", ()),
     ("workers", ()),
+    ("history", (0.0, 60.0)),
+    ("kinds", ()),
     ("lease", ("hostile", 1, 0.01, ["hostile"])),
     ("results", ("hostile", 0, 10, 0.01)),
 ]

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from master.committer import DEAF_SECONDS, LEASE, TURN_CALLS, Call, Committer
-from master.engine import Engine
+from master.engine import Clock, Engine
 from master.store import Store
 from taskyard.errors import BadRequest, StoreBroken, StoreFull
 from taskyard.model import Lease
@@ -29,7 +29,7 @@ class WatchedEngine(Engine):
     """Counts the commits that wrote something; the first of them waits for ``may_commit``."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store)
+        super().__init__(store, clock=Clock(wall=lambda: 1_700_000_000.0))  # no sample comes in between
         self.commits = 0
         self.committing = threading.Event()
         self.may_commit = threading.Event()

@@ -1,0 +1,186 @@
+"""What the queue has done lately, counted as it happens and kept as samples: what plots and monitoring show.
+
+Counting is in memory and once for each series of tasks; what a turn has counted holds when the turn is committed. Every
+`SAMPLE_SECONDS` in which anything has changed a sample is written to the disk, where older ones are made coarser.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from math import ceil, floor, inf
+from typing import NamedTuple
+
+from master import sql
+from master.store import Store
+from taskyard.histogram import EMPTY, add, bucket
+from taskyard.model import Kind, Sample
+
+SAMPLE_SECONDS = 10.0
+TIERS = ((2 * 3600.0, 60.0), (86400.0, 600.0), (14 * 86400.0, 0.0))
+"""Samples that are older than so many seconds are put together to some of so many seconds (0: deleted): at most 720 of 10 s,
+1,320 of a minute and 1,872 of ten minutes are kept, about 2 MB."""
+THIN_SECONDS = 600.0
+"""How often that is done."""
+MOST_KINDS = 200
+OTHERS = "(others)"
+"""Counts together for the names beyond `MOST_KINDS`: whoever makes up a name for each task gets no counter for each."""
+COUNTED = ("submitted", "done", "failed", "cancelled", "attempts_failed")
+
+
+class Levels(NamedTuple):
+    """How much there is now."""
+
+    ready: int
+    leased: int
+    delayed: int
+    workers: int
+
+
+class _Counts:
+    """Of one name, since the master's start."""
+
+    def __init__(self) -> None:
+        self.many = dict.fromkeys(COUNTED, 0)
+        self.wait, self.run = list(EMPTY), list(EMPTY)
+        self.wait_seconds = self.run_seconds = 0.0
+
+
+class Gauges:
+    """Counters by task name, and the samples of all names together."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._counted: list[tuple[str, str, int, float]] = []
+        """In this turn: name, what, how many, and of ``wait`` and ``run`` the seconds of each."""
+        self._kinds: dict[str, _Counts] = {}
+        self._since = dict.fromkeys(COUNTED, 0)
+        """Counted since the last sample; the same for the next two."""
+        self._wait, self._run = list(EMPTY), list(EMPTY)
+        self._levels: Levels | None = None
+        """As they were in the last sample."""
+        self._sampled: Levels | None = None
+        """Of the sample that this turn has written."""
+        self._period: int | None = None
+        """That of the last sample, counted from the epoch; None: the first look is not over."""
+        self._thin_at = 0.0
+
+    def count(self, name: str, what: str, many: int = 1, seconds: float = 0.0) -> None:
+        """Note within a turn: one of `COUNTED`, or ``wait`` and ``run`` with the seconds that each of so many tasks took."""
+        self._counted.append((name, what, many, seconds))
+
+    def keep(self) -> None:
+        """The turn is committed."""
+        for name, what, many, seconds in self._counted:
+            counts = self._kinds.get(name)
+            if counts is None:
+                if len(self._kinds) >= MOST_KINDS:
+                    name = OTHERS
+                counts = self._kinds.setdefault(name, _Counts())
+            if what == "wait":
+                index = bucket(seconds)
+                counts.wait[index] += many
+                self._wait[index] += many
+                counts.wait_seconds += many * max(0.0, seconds)
+            elif what == "run":
+                index = bucket(seconds)
+                counts.run[index] += many
+                self._run[index] += many
+                counts.run_seconds += many * max(0.0, seconds)
+            else:
+                counts.many[what] += many
+                self._since[what] += many
+        self._counted.clear()
+        if self._sampled is not None:
+            self._levels, self._sampled = self._sampled, None
+            self._since = dict.fromkeys(COUNTED, 0)
+            self._wait, self._run = list(EMPTY), list(EMPTY)
+
+    def undo(self) -> None:
+        """The turn has changed nothing: what a sample had is in the next one."""
+        self._counted.clear()
+        self._sampled = None
+
+    def kinds(self) -> list[Kind]:
+        """Each name's counters."""
+        return [
+            Kind._make(
+                (name, *counts.many.values(), tuple(counts.wait), tuple(counts.run), counts.wait_seconds, counts.run_seconds)
+            )
+            for name, counts in self._kinds.items()
+        ]
+
+    # Samples
+
+    def is_due(self, wall: float) -> bool:
+        """Whether the last period of `SAMPLE_SECONDS` is over (epoch s)."""
+        period = floor(wall / SAMPLE_SECONDS)
+        if self._period is None:
+            self._period = period
+        return period != self._period
+
+    def sample(self, wall: float, levels: Levels) -> None:
+        """Write what has changed since the last one, in a turn of its own."""
+        self._period = floor(wall / SAMPLE_SECONDS)
+        changed = levels != self._levels or any(self._since.values()) or any(self._wait) or any(self._run)
+        if changed:
+            at = self._period * SAMPLE_SECONDS
+            many = [self._since[what] for what in ("submitted", "done", "failed", "cancelled")]
+            new = Sample._make((at, SAMPLE_SECONDS, *levels, *many, tuple(self._wait), tuple(self._run)))
+            self._write(_merged([*self._read(at - 1, at), new]))  # there is one already where the clock was set back
+            self._sampled = levels
+        if wall >= self._thin_at or wall < self._thin_at - THIN_SECONDS:
+            self._thin(wall)
+            self._thin_at = wall + THIN_SECONDS
+
+    def history(self, since: float, step: float, wall: float) -> list[Sample]:
+        """Samples behind ``since``, put together to steps of so many seconds that are over."""
+        if step <= SAMPLE_SECONDS:
+            return self._read(since, wall)
+        begin = floor(since / step) * step
+        steps = _steps(self._read(begin, wall), step)
+        return [_merged(samples, end, max(step, samples[-1].seconds)) for end, samples in steps if since < end <= wall]
+
+    def _thin(self, wall: float) -> None:
+        """Make coarser what is old; a step is put together once all of it is."""
+        for age, step in TIERS:
+            old = wall - age
+            if not step:
+                self._store.change(sql.REMOVE_SAMPLES, old)
+                continue
+            for end, samples in _steps(self._read(0.0, floor(old / step) * step, step), step):
+                for sample in samples:
+                    self._store.change(sql.REMOVE_SAMPLE, sample.at)
+                self._write(_merged([*self._read(end - 1, end), *samples], end, step))
+
+    def _read(self, after: float, until: float, shorter_than: float = inf) -> list[Sample]:
+        rows = self._store.rows(sql.SAMPLES, after, until, shorter_than)
+        return [Sample._make((*row[:10], tuple(json.loads(row[10])), tuple(json.loads(row[11])))) for row in rows]
+
+    def _write(self, sample: Sample) -> None:
+        self._store.change(sql.PUT_SAMPLE, *sample[:10], json.dumps(sample.wait), json.dumps(sample.run))
+
+
+def _steps(samples: Iterable[Sample], step: float) -> Iterator[tuple[float, list[Sample]]]:
+    """Samples by the end of the step in which they are."""
+    for number, group in groupby(samples, key=lambda sample: ceil(sample.at / step)):
+        yield number * step, list(group)
+
+
+def _merged(samples: list[Sample], at: float | None = None, seconds: float | None = None) -> Sample:
+    """Samples that follow each other as one: with the levels of the last, and the sums of what was counted."""
+    last = samples[-1]
+    wait, run = EMPTY, EMPTY
+    for sample in samples:
+        wait, run = add(wait, sample.wait), add(run, sample.run)
+    return last._replace(
+        at=last.at if at is None else at,
+        seconds=max(sample.seconds for sample in samples) if seconds is None else seconds,
+        submitted=sum(sample.submitted for sample in samples),
+        done=sum(sample.done for sample in samples),
+        failed=sum(sample.failed for sample in samples),
+        cancelled=sum(sample.cancelled for sample in samples),
+        wait=wait,
+        run=run,
+    )

@@ -1,0 +1,93 @@
+"""What the queue tells of what it did: samples over time, and counters by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from master.gauges import SAMPLE_SECONDS
+from taskyard.errors import BadRequest
+from taskyard.histogram import quantile
+from taskyard.series import OutcomeSeries
+from tests.harness import KINDS, Harness, Kind, done, failed, task
+
+
+@pytest.fixture(params=KINDS)
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
+    kind: Kind = request.param
+    made = Harness(tmp_path, kind)
+    yield made
+    made.end()
+
+
+def work(harness: Harness) -> None:
+    """Of six tasks that wait for 4 s four are done in 2 s each, one fails and is tried again, one is cancelled."""
+    harness.queue.submit([task(f"t-{number}", retries=1, backoff=1000) for number in range(6)])
+    harness.advance(4)
+    leases = harness.queue.lease("s", 6, 0)
+    harness.queue.settle_series("s", [OutcomeSeries("t", 0, leases[0].token, "done", [b"value"] * 4, seconds=8.0)])
+    harness.queue.settle("s", [failed(leases[4])])
+    harness.queue.cancel(["t-5"])
+
+
+def test_a_sample_tells_what_was_done_in_its_time_and_how_much_there_is_at_its_end(harness: Harness) -> None:
+    work(harness)
+    harness.advance(SAMPLE_SECONDS)
+    (sample,) = harness.queue.history(0, 0)
+    assert sample.seconds == SAMPLE_SECONDS
+    assert harness.time.wall - SAMPLE_SECONDS < sample.at <= harness.time.wall
+    assert sample[2:10] == (0, 0, 1, 0, 6, 4, 0, 1)
+    assert (sum(sample.wait), sum(sample.run)) == (6, 4)
+    assert 1.7 < quantile(sample.wait, 0.5) < 5.7
+    assert 1 < quantile(sample.run, 0.5) < 3.2
+
+
+def test_samples_come_in_steps_and_behind_a_moment(harness: Harness) -> None:
+    for number in range(12):
+        harness.queue.submit([task(str(number))])
+        harness.advance(SAMPLE_SECONDS)
+    all_of = harness.queue.history(0, 0)
+    assert [sample.submitted for sample in all_of] == [1] * 12
+    assert harness.queue.history(all_of[6].at, 0) == all_of[7:]
+    minutes = harness.queue.history(0, 60)
+    assert {sample.seconds for sample in minutes} == {60}
+    assert all(sample.at % 60 == 0 for sample in minutes)
+
+
+def test_a_crash_costs_what_was_counted_since_the_last_sample_at_most(harness: Harness) -> None:
+    work(harness)
+    harness.advance(SAMPLE_SECONDS)
+    before = harness.queue.history(0, 0)
+    harness.queue.submit([task("lost with the crash")])
+    harness.reopen()
+    harness.advance(SAMPLE_SECONDS)
+    after = harness.queue.history(0, 0)
+    assert after[:1] == before
+    assert [sample.ready for sample in after[1:]] == [1]
+
+
+def test_each_name_has_counters(harness: Harness) -> None:
+    work(harness)
+    harness.queue.submit([task("other", name="rest")])
+    kinds = {kind.name: kind for kind in harness.queue.kinds()}
+    assert kinds["work"][1:6] == (6, 4, 0, 1, 1)
+    assert (kinds["work"].wait_seconds, kinds["work"].run_seconds) == (24.0, 8.0)
+    assert kinds["rest"][1:6] == (1, 0, 0, 0, 0)
+
+
+def test_what_was_put_off_waits_from_when_it_was_due(harness: Harness) -> None:
+    harness.queue.submit([task("later", delay=100)])
+    harness.advance(100)
+    (lease,) = harness.queue.lease("s", 1, 0)
+    harness.queue.settle("s", [done(lease)])
+    (kind,) = harness.queue.kinds()
+    assert kind.wait_seconds == 0
+    assert sum(kind.wait) == 1
+
+
+@pytest.mark.parametrize(("since", "step"), [(-1, 0), ("0", 0), (0, None), (0, float("nan")), (0, float("inf"))])
+def test_moments_and_steps_that_make_no_sense_are_refused(harness: Harness, since: float, step: float) -> None:
+    with pytest.raises(BadRequest, match="must be seconds"):
+        harness.queue.history(since, step)

@@ -15,7 +15,7 @@ from master.engine import Clock, Engine
 from master.store import FILE, Store
 from taskyard.errors import StoreBroken, StoreFull
 from taskyard.model import END_STATES, OPEN_STATES
-from taskyard.series import from_tasks
+from taskyard.series import from_tasks, split_id
 from tests.harness import task
 
 PAGE = 4096
@@ -91,7 +91,11 @@ def spoil_by_a_file_in_the_folders_place(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "what", "what_to_do"),
     [
-        (spoil_by_a_newer_release, "newer release (format 99; this one knows 3)", "run that release, or set MASTER_DATA"),
+        (
+            spoil_by_a_newer_release,
+            f"newer release (format 99; this one knows {sql.VERSION})",
+            "run that release, or set MASTER_DATA",
+        ),
         (spoil_by_garbage, "is damaged", "move it away and restore a backup"),
         (spoil_by_lost_pages, "is damaged", "move it away and restore a backup"),
         (spoil_by_a_short_copy, "is damaged", "move it away and restore a backup"),
@@ -156,7 +160,7 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
 
 
 VERSIONS = {1: 8, 2: 8, 3: 10}
-"""Beside this file is a store as a master of each left it: dumped, with tasks in each state, so many of them in rows of their own."""
+"""Beside this file is a store as a master of each left it: dumped, with tasks in each state, so many in rows of their own."""
 
 
 def file_of_version(version: int, folder: Path) -> Path:
@@ -168,6 +172,8 @@ def file_of_version(version: int, folder: Path) -> Path:
 def rows_of_version(version: int, path: Path) -> dict[str, list[tuple[object, ...]]]:
     """All rows of the tables and columns of that version."""
     with closing(sqlite3.connect(":memory:")) as db:
+        for index, name in enumerate(("prefix_of", "number_of")):
+            db.create_function(name, 1, lambda task_id, index=index: split_id(task_id)[index])
         db.executescript(" ".join(sql.MIGRATIONS[:version]))
         names = [name for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         tables = {name: [row[1] for row in db.execute(f"PRAGMA table_info({name})")] for name in names}

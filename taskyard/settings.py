@@ -67,6 +67,9 @@ class Settings(BaseSettings):
     worker_grace: float = Field(default=20.0, ge=0)
     worker_health_file: Path = Path("/tmp/taskyard-worker-health")
 
+    dashboard_host: str = "127.0.0.1"
+    dashboard_port: int = Field(default=8080, ge=0, le=65535)
+
     @field_validator("worker_slots", mode="before")
     @classmethod
     def _auto_slots(cls, value: object) -> object:

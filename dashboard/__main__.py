@@ -9,9 +9,11 @@ import sys
 EXAMPLES = """examples:
   python -m dashboard                          serve http://127.0.0.1:8080, queue of TASKYARD_URL
   DASHBOARD_PORT=9000 python -m dashboard
+  python -m dashboard link                     print what signs a browser in
   python -m dashboard health                   exit 0 when the dashboard on this host serves
 
-Settings come from the environment and from .env; .env.example lists them. SIGTERM, SIGINT: end streams, finish what is asked, exit 0.
+Settings come from the environment and from .env; .env.example lists them.
+SIGTERM, SIGINT: end streams, finish what is asked, exit 0.
 Exit codes: 78 a setting is wrong.
 """
 
@@ -21,17 +23,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m dashboard", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", nargs="?", choices=("serve", "health"), default="serve")
+    parser.add_argument("command", nargs="?", choices=("serve", "health", "link"), default="serve")
     arguments = parser.parse_args()
     if arguments.command == "health":
         from dashboard.health import check
 
         return check(int(os.environ.get("DASHBOARD_PORT") or 8080))
-    from dashboard.program import run
+    from dashboard import program
     from taskyard.errors import TaskyardError
 
     try:
-        return run()
+        return program.print_links() if arguments.command == "link" else program.run()
     except TaskyardError as error:
         print(f"dashboard: {error}", file=sys.stderr)
         return error.exit_code

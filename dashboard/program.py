@@ -2,31 +2,106 @@
 
 from __future__ import annotations
 
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic, sleep
+from types import FrameType
+
 import uvicorn
 
+from dashboard.access.sign_in import link
+from dashboard.access.tokens import Tokens
 from dashboard.app import create_app
+from taskyard.errors import SettingsError
 from taskyard.keys import follow_authkey
-from taskyard.log import set_up_logging
-from taskyard.settings import load_settings
+from taskyard.log import get_logger, set_up_logging
+from taskyard.settings import Settings, load_settings
 from taskyard.transport import RemoteQueue
 
 GRACE = 5
 """Seconds that requests may still take once it stops."""
+KEY_SECONDS = 60.0
+"""How long to wait for the file in which the master puts the key that it makes."""
+
+
+class Server(uvicorn.Server):
+    """Ends streams at the first signal: they would last for as long as their jobs. A second one ends everything at once."""
+
+    def __init__(self, config: uvicorn.Config, stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._stop = stop
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals end the program with exit code 0, rather than by the same signal again."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        yield
+
+    def _on_signal(self, _: int, __: FrameType | None) -> None:
+        if self.should_exit:
+            self.force_exit = True
+            return
+        self.should_exit = True
+        get_logger("dashboard").info("stopping")
+        self._stop()
 
 
 def run() -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code. Raises `taskyard.errors.TaskyardError`."""
     settings = load_settings()
     set_up_logging(settings)
-    queue = RemoteQueue(settings.taskyard_url, follow_authkey(settings), files=settings.tls_files)
+    logger = get_logger("dashboard")
+    queue = RemoteQueue(settings.taskyard_url, wait_for_authkey(settings), files=settings.tls_files)
+    app = create_app(settings, queue)
+    listener = listen(settings)
     config = uvicorn.Config(
-        create_app(settings, queue),
-        host=settings.dashboard_host,
-        port=settings.dashboard_port,
+        app,
         log_config=None,
+        log_level="warning",
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    uvicorn.Server(config).run()
+    host, port = listener.getsockname()[:2]
+    logger.info("serving", address=f"{host}:{port}", url=settings.dashboard_url)
+    if "full" in app.state.tokens.made:
+        logger.info("sign in", link=link(settings, app.state.tokens.of("full")[0]))
+    Server(config, app.state.stop).run([listener])
     return 0
+
+
+def print_links() -> int:
+    """Print what signs a browser in: for everything, and for looking only. Raises `SettingsError`."""
+    settings = load_settings()
+    tokens = Tokens(settings)
+    print(f"everything:  {link(settings, tokens.of('full')[0])}")
+    print(f"to look on:  {link(settings, tokens.of('read')[0])}")
+    return 0
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket that is served. Raises `SettingsError`."""
+    address = (settings.dashboard_host, settings.dashboard_port)
+    try:
+        return socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+    except OSError as error:
+        where = f"{address[0]}:{address[1]}"
+        raise SettingsError(f"can't listen on {where} (DASHBOARD_HOST, DASHBOARD_PORT): {error.strerror}") from None
+
+
+def wait_for_authkey(settings: Settings) -> Callable[[], bytes]:
+    """What tells the key. Raises `SettingsError` when there is none after `KEY_SECONDS`."""
+    deadline, told = monotonic() + KEY_SECONDS, False
+    while True:
+        try:
+            return follow_authkey(settings)
+        except SettingsError as error:
+            if monotonic() >= deadline:
+                raise
+            if not told:
+                get_logger("dashboard").info("waiting for the master's authkey", why=str(error))
+                told = True
+        sleep(0.2)

@@ -69,6 +69,11 @@ class Settings(BaseSettings):
 
     dashboard_host: str = "127.0.0.1"
     dashboard_port: int = Field(default=8080, ge=0, le=65535)
+    dashboard_url: str = "http://127.0.0.1:8080"
+    dashboard_hosts: str = "localhost,127.0.0.1,[::1],dashboard"
+    dashboard_data: Path = Path("taskyard-dashboard")
+    dashboard_token_file: Path | None = None
+    dashboard_read_token_file: Path | None = None
 
     @field_validator("worker_slots", mode="before")
     @classmethod

@@ -6,6 +6,8 @@ import argparse
 import os
 import sys
 
+from dashboard.probe import check
+
 EXAMPLES = """examples:
   python -m dashboard                          serve http://127.0.0.1:8080, queue of TASKYARD_URL
   DASHBOARD_PORT=9000 python -m dashboard
@@ -26,9 +28,7 @@ def main() -> int:
     parser.add_argument("command", nargs="?", choices=("serve", "health", "link"), default="serve")
     arguments = parser.parse_args()
     if arguments.command == "health":
-        from dashboard.health import check
-
-        return check(int(os.environ.get("DASHBOARD_PORT") or 8080))
+        return check(os.environ.get("DASHBOARD_LISTEN") or "", os.environ.get("DASHBOARD_PORT") or "8080")
     from dashboard import program
     from taskyard.errors import TaskyardError
 

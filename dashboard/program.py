@@ -20,6 +20,7 @@ from taskyard.log import get_logger, set_up_logging
 from taskyard.settings import Settings, load_settings
 from taskyard.transport import RemoteQueue
 
+BACKLOG = 512
 GRACE = 5
 """Seconds that requests may still take once it stops."""
 KEY_SECONDS = 60.0
@@ -55,8 +56,11 @@ def run() -> int:
     set_up_logging(settings)
     logger = get_logger("dashboard")
     queue = RemoteQueue(settings.taskyard_url, wait_for_authkey(settings), files=settings.tls_files)
-    app = create_app(settings, queue)
     listener = listen(settings)
+    host, port = listener.getsockname()[:2]
+    if not settings.dashboard_port:  # the system has chosen one
+        settings.dashboard_port = port
+    app = create_app(settings, queue)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -65,8 +69,7 @@ def run() -> int:
         server_header=False,
         timeout_graceful_shutdown=GRACE,
     )
-    host, port = listener.getsockname()[:2]
-    logger.info("serving", address=f"{host}:{port}", url=settings.dashboard_url)
+    logger.info("serving", address=f"{host}:{port}", url=settings.dashboard_base)
     if "full" in app.state.tokens.made:
         logger.info("sign in", link=link(settings, app.state.tokens.of("full")[0]))
     Server(config, app.state.stop).run([listener])
@@ -84,12 +87,15 @@ def print_links() -> int:
 
 def listen(settings: Settings) -> socket.socket:
     """The socket that is served. Raises `SettingsError`."""
-    address = (settings.dashboard_host, settings.dashboard_port)
+    where = settings.dashboard_listen or f"127.0.0.1:{settings.dashboard_port}"
+    host, _, port = where.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal()) or int(port) > 65535:
+        raise SettingsError(f"DASHBOARD_LISTEN={where!r}: expected HOST:PORT, for instance 0.0.0.0:8080")
     try:
-        return socket.create_server(address, family=socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host.strip("[]"), int(port)), family=family, backlog=BACKLOG)
     except OSError as error:
-        where = f"{address[0]}:{address[1]}"
-        raise SettingsError(f"can't listen on {where} (DASHBOARD_HOST, DASHBOARD_PORT): {error.strerror}") from None
+        raise SettingsError(f"can't listen on {where} (DASHBOARD_LISTEN, DASHBOARD_PORT): {error.strerror}") from None
 
 
 def wait_for_authkey(settings: Settings) -> Callable[[], bytes]:

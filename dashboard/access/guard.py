@@ -59,7 +59,7 @@ class Guard:
         self._sessions = sessions
         self._failures = failures
         self._origins = Origins(settings)
-        self._https = settings.dashboard_url.startswith("https:")
+        self._https = settings.dashboard_base.startswith("https:")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):

@@ -17,7 +17,7 @@ class Origins:
 
     def __init__(self, settings: Settings) -> None:
         named = (name.strip().lower() for name in settings.dashboard_hosts.split(","))
-        self._hosts = {*filter(None, named), host_of(settings.dashboard_url)}
+        self._hosts = {*filter(None, named), host_of(settings.dashboard_base)}
 
     def knows_host(self, headers: Headers) -> bool:
         """Whether the request is for a name of this program: by any other, its page belongs to somebody else (DNS rebinding)."""

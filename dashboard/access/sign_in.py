@@ -39,14 +39,14 @@ FORM = """<h1>Taskyard</h1>{wrong}
 
 def link(settings: Settings, token: bytes) -> str:
     """What signs a browser in."""
-    return f"{settings.dashboard_url.rstrip('/')}{SIGN_IN}#token={quote(token, safe='')}"
+    return f"{settings.dashboard_base}{SIGN_IN}#token={quote(token, safe='')}"
 
 
 def sign_in_router(settings: Settings, tokens: Tokens, sessions: Sessions, failures: Failures) -> APIRouter:
     """``/sign-in`` and ``/sign-out``."""
     router = APIRouter(include_in_schema=False)
     logger = get_logger("dashboard")
-    https = settings.dashboard_url.startswith("https:")
+    https = settings.dashboard_base.startswith("https:")
 
     @router.get(SIGN_IN)
     async def form() -> Response:

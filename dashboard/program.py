@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from dashboard.access.sign_in import link
 from dashboard.access.tokens import Tokens
@@ -61,19 +62,18 @@ def run() -> int:
     if not settings.dashboard_port:  # the system has chosen one
         settings.dashboard_port = port
     app = create_app(settings, queue)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=GRACE,
-    )
     logger.info("serving", address=f"{host}:{port}", url=settings.dashboard_base)
     if "full" in app.state.tokens.made:
         logger.info("sign in", link=link(settings, app.state.tokens.of("full")[0]))
-    Server(config, app.state.stop).run([listener])
+    Server(server_config(app), app.state.stop).run([listener])
     return 0
+
+
+def server_config(app: FastAPI) -> uvicorn.Config:
+    """How it is served: requests are told by `dashboard.log`, and the server says nothing of itself."""
+    return uvicorn.Config(
+        app, log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
+    )
 
 
 def print_links() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 
 from dashboard.connections import Connections
 from dashboard.rest.docs import docs_router
@@ -15,18 +15,14 @@ from dashboard.rest.stream import Streams
 from dashboard.rest.submit import submit_router
 from dashboard.rest.tasks import tasks_router
 
-PREFIX = "/api/v1"
-
 
 def add_api(app: FastAPI, connections: Connections, streams: Streams, repeats: Repeats) -> None:
     """Add it to the application."""
-    api = APIRouter(prefix=PREFIX)
     # Submitting first: its paths are whole, while a task's or a job's id may be any text.
-    api.include_router(submit_router(connections, repeats))
-    api.include_router(tasks_router(connections))
-    api.include_router(jobs_router(connections, streams))
-    api.include_router(look_router(connections))
-    app.include_router(api)
+    app.include_router(submit_router(connections, repeats))
+    app.include_router(tasks_router(connections))
+    app.include_router(jobs_router(connections, streams))
+    app.include_router(look_router(connections))
     app.include_router(docs_router(app))
     describe(app)
 

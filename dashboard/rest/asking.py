@@ -13,6 +13,7 @@ from dashboard.problems import Json
 from dashboard.rest.models import LONGEST_NAME, ProblemOut
 from taskyard.transport import RemoteQueue
 
+PREFIX = "/api/v1"
 MOST = 1000
 """Rows of one page."""
 REFUSALS = {

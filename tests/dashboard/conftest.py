@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -14,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from dashboard.app import create_app
+from dashboard.program import server_config
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
 from tests.harness import Harness, wait_until
@@ -30,8 +30,10 @@ class Dashboard:
             (folder / name).write_text(token)
         self.settings = Settings.model_construct(dashboard_data=folder, **settings)
         self.app: FastAPI = create_app(self.settings, queue)
-        config = uvicorn.Config(self.app, port=0, log_config=None, access_log=False, timeout_graceful_shutdown=5)
+        config = server_config(self.app)
+        config.port = 0
         self.server = uvicorn.Server(config)
+        self._clients: list[httpx.Client] = []
         self._thread = threading.Thread(target=self.server.run, daemon=True)
         self._thread.start()
         wait_until(lambda: self.server.started, "the dashboard serves", 20)
@@ -39,10 +41,11 @@ class Dashboard:
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = self.another(FULL)
 
-    def another(self, token: str = "", **options: object) -> httpx.Client:
+    def another(self, token: str = "") -> httpx.Client:
         """A further client."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30.0, **options)  # type: ignore[arg-type]
+        self._clients.append(httpx.Client(base_url=self.url, headers=headers, timeout=30.0))
+        return self._clients[-1]
 
     def signed_in(self, token: str = FULL) -> httpx.Client:
         """A browser that has signed in; its Origin is told with each request."""
@@ -51,15 +54,21 @@ class Dashboard:
         assert browser.post("/sign-in", data={"token": token}).status_code == 303
         return browser
 
-    def stop(self) -> float:
-        """End it as a signal would; returns how long that took."""
+    def stop_serving(self) -> float:
+        """End it as a signal would; returns how many seconds that took."""
         begun = monotonic()
-        self.client.close()
-        self.app.state.stop()
-        self.server.should_exit = True
+        if not self.server.should_exit:
+            self.app.state.stop()
+            self.server.should_exit = True
         self._thread.join(20)
         assert not self._thread.is_alive(), "the dashboard does not end"
         return monotonic() - begun
+
+    def stop(self) -> None:
+        """End it, and its clients."""
+        for client in self._clients:
+            client.close()
+        self.stop_serving()
 
 
 @pytest.fixture
@@ -83,13 +92,3 @@ def offer(harness: Harness, *names: str, session: str = "worker") -> None:
     """Let a worker tell what it offers."""
     told = {"host": "host", "slots": 2, "busy": 1, "tasks": [*(names or ("work", "other")), "function@3.13"], "python": "3.13"}
     harness.queue.heartbeat(session, told)
-
-
-@asynccontextmanager
-async def within(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
-    """Ask an application in this process."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
-        yield client
-
-
-Ask = Callable[..., httpx.Response]

@@ -55,6 +55,10 @@ verify: ## Check that each submitted task has exactly one end
 cli: ## Any command of the command line: make cli C="tasks --state failed"
 	@docker compose run --rm --quiet-pull cli $(C)
 
+.PHONY: dashboard
+dashboard: ## Print the links that sign a browser in to the dashboard
+	@docker compose exec -T dashboard python -m dashboard link
+
 .PHONY: connect
 connect: ## Print what programs on this host need to join the queue, once it is published (see README)
 	@deploy/connect.sh

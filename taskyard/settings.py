@@ -67,6 +67,14 @@ class Settings(BaseSettings):
     worker_grace: float = Field(default=20.0, ge=0)
     worker_health_file: Path = Path("/tmp/taskyard-worker-health")
 
+    dashboard_port: int = Field(default=8080, ge=0, le=65535)
+    dashboard_listen: str = ""
+    dashboard_url: str = ""
+    dashboard_hosts: str = "localhost,127.0.0.1,[::1],dashboard"
+    dashboard_data: Path = Path("taskyard-dashboard")
+    dashboard_token_file: Path | None = None
+    dashboard_read_token_file: Path | None = None
+
     @field_validator("worker_slots", mode="before")
     @classmethod
     def _auto_slots(cls, value: object) -> object:
@@ -76,6 +84,11 @@ class Settings(BaseSettings):
     @classmethod
     def _no_file(cls, value: object) -> object:
         return None if value == NO_FILE else value  # an empty value would let one in `.env` count
+
+    @property
+    def dashboard_base(self) -> str:
+        """The address under which browsers find the dashboard."""
+        return self.dashboard_url.rstrip("/") or f"http://127.0.0.1:{self.dashboard_port}"
 
     @property
     def tls_files(self) -> TlsFiles:

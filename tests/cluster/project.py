@@ -18,6 +18,7 @@ SHIPPED = ROOT / "compose.yaml"
 DRIVER = ROOT / "tests/cluster/driver.yaml"
 ENVIRONMENT = {
     "TASKYARD_VERSION": "test",  # so that the images of a cluster that somebody uses stay as they are
+    "DASHBOARD_PORT": "0",  # so that many projects can run at a time
     "COMPOSE_ANSI": "never",
     "COMPOSE_PROGRESS": "quiet",
 }
@@ -25,7 +26,7 @@ ENVIRONMENT = {
 
 def clean_environment(**settings: str) -> dict[str, str]:
     """This process's environment without settings of somebody's own cluster."""
-    own = ("TASKYARD", "MASTER", "WORKER", "COMPOSE", "PROJECT", "MAILS", "SMTP")
+    own = ("TASKYARD", "MASTER", "WORKER", "DASHBOARD", "COMPOSE", "PROJECT", "MAILS", "SMTP")
     return {name: value for name, value in os.environ.items() if not name.startswith(own)} | ENVIRONMENT | settings
 
 

@@ -17,14 +17,20 @@ import pytest
 from tests.cluster.project import ENVIRONMENT, ROOT, SHIPPED, Project
 
 USER = 10001
-IMAGES = {name: f"taskyard/{name}:{ENVIRONMENT['TASKYARD_VERSION']}" for name in ("master", "worker")} | {
+IMAGES = {name: f"taskyard/{name}:{ENVIRONMENT['TASKYARD_VERSION']}" for name in ("master", "worker", "dashboard")} | {
     "smtp": "taskyard-test-mail-smtp"
 }
-DATA = {"master": {"/var/lib/taskyard", "/run/taskyard"}, "worker": {"/run/taskyard"}, "smtp": {"/var/mail/taskyard"}}
+DATA = {
+    "master": {"/var/lib/taskyard", "/run/taskyard"},
+    "worker": {"/run/taskyard"},
+    "smtp": {"/var/mail/taskyard"},
+    "dashboard": {"/var/lib/taskyard-dashboard", "/run/taskyard"},
+}
 """Folders in which volumes are mounted."""
 SOURCE = {
     "master": [*ROOT.glob("taskyard/**/*"), *ROOT.glob("master/**/*")],
     "worker": [*ROOT.glob("taskyard/**/*"), *ROOT.glob("worker/**/*"), *ROOT.glob("app/**/*")],
+    "dashboard": [*ROOT.glob("taskyard/**/*"), *ROOT.glob("dashboard/**/*")],
 }
 BUILDER = re.compile(
     r".*/(bin|sbin|libexec|lib)/(.*/)?([\w.-]+-)?"

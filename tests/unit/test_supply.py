@@ -12,7 +12,7 @@ from supply.audit import Answer, Unreachable, Unreadable, read
 
 ROOT = Path(__file__).parents[2]
 LOCKED = sorted(ROOT.glob("requirements/*.txt"))
-DOCKERFILES = [ROOT / name / "Dockerfile" for name in ("master", "worker", "examples/mail")]
+DOCKERFILES = [ROOT / name / "Dockerfile" for name in ("master", "worker", "dashboard", "examples/mail")]
 CLEAN = {"name": "rich", "version": "15.0.0", "vulns": []}
 KNOWN = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["1.1", "2.0"], "description": "..."}
 FOUND = {"name": "six", "version": "1.0", "vulns": [KNOWN]}

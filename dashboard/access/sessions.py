@@ -1,0 +1,42 @@
+"""What a browser keeps once it has signed in: a cookie that this program has signed, and that nobody has to remember."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable
+
+from dashboard.access.tokens import ROLES, Role, Tokens
+
+SECONDS = 7 * 86400
+"""How long one lasts."""
+LONGEST = 200
+
+
+class Sessions:
+    """Cookies signed with the token that was shown, so that another token ends all sessions of the former."""
+
+    def __init__(self, tokens: Tokens, now: Callable[[], float] = time.time) -> None:
+        self._tokens = tokens
+        self._now = now
+
+    def begin(self, role: Role) -> str:
+        """A cookie's value for whoever has just shown the token of this role."""
+        said = f"{role}.{int(self._now()) + SECONDS}.{secrets.token_urlsafe(12)}"
+        return f"{said}.{_sign(self._tokens.of(role)[0], said)}"
+
+    def role_of(self, cookie: str) -> Role | None:
+        """What a cookie allows; None: it is none of ours, or has had its time."""
+        said, _, signature = cookie[:LONGEST].rpartition(".")
+        role = next((role for role in ROLES if said.startswith(f"{role}.")), None)
+        if role is None or not cookie.isascii():
+            return None
+        if not any(hmac.compare_digest(_sign(token, said), signature) for token in self._tokens.of(role)):
+            return None
+        return role if int(said.split(".")[1]) > self._now() else None
+
+
+def _sign(token: bytes, said: str) -> str:
+    return hmac.new(b"session " + token, said.encode(), hashlib.sha256).hexdigest()

@@ -1,0 +1,116 @@
+"""``/metrics`` for Prometheus: what the queue says when it is asked, and what is asked of the dashboard."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, Request
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+from starlette.responses import Response
+from starlette.types import Scope
+
+from dashboard.connections import Connections
+from taskyard.errors import TaskyardError
+from taskyard.model import END_STATES, OPEN_STATES, WorkerInfo
+from taskyard.transport import RemoteQueue
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, that nobody asks for
+BUCKETS = (0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+OTHER = "other"
+
+
+class Metrics:
+    """What is counted here between two scrapes; the rest is asked for at each."""
+
+    def __init__(self) -> None:
+        labels = ("method", "route", "status")
+        self._requests = Counter("taskyard_dashboard_requests", "Requests that were answered.", labels, registry=None)
+        self._seconds = Histogram(
+            "taskyard_dashboard_request_seconds", "How long an answer took.", ("route",), buckets=BUCKETS, registry=None
+        )
+        self._own: list[Any] = [self._requests, self._seconds]
+        unused = CollectorRegistry()
+        self._own += [ProcessCollector(registry=unused), PlatformCollector(registry=unused), GCCollector(registry=unused)]
+
+    def note(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count a request by the template of its route: a path could be anything."""
+        route = getattr(scope.get("route"), "path", None) or OTHER
+        method = scope["method"] if scope["method"] in METHODS else OTHER
+        self._requests.labels(method, route, str(status)).inc()
+        self._seconds.labels(route).observe(seconds)
+
+    def registry(self, queue: RemoteQueue) -> CollectorRegistry:
+        """For one scrape."""
+        registry = CollectorRegistry(auto_describe=False)
+        for collector in (QueueCollector(queue), *self._own):
+            registry.register(collector)
+        return registry
+
+
+class QueueCollector(Collector):
+    """Asks the queue when it is scraped."""
+
+    def __init__(self, queue: RemoteQueue) -> None:
+        self._queue = queue
+
+    def collect(self) -> Iterator[Metric]:
+        """What the queue says; of one that does not answer, just that."""
+        up = GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.")
+        try:
+            stats, workers = self._queue.stats(), self._queue.workers()
+        except TaskyardError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
+        yield up
+        yield from of_stats(stats)
+        yield from of_workers(workers)
+        yield from of_kinds()
+
+
+def of_stats(stats: dict[str, Any]) -> Iterator[Metric]:
+    """Counts of the queue."""
+    tasks = GaugeMetricFamily("taskyard_tasks", "Tasks that the queue holds, by state.", labels=["state"])
+    for state in (*OPEN_STATES, *END_STATES):
+        tasks.add_metric([state], stats[state])
+    yield tasks
+    yield GaugeMetricFamily("taskyard_open_tasks_limit", "Open tasks that the queue takes.", stats["bound"])
+    yield GaugeMetricFamily("taskyard_payload_limit_bytes", "What the arguments of one task may have.", stats["payload_limit"])
+    yield GaugeMetricFamily("taskyard_lease_seconds", "After which a silent worker loses its tasks.", stats["lease"])
+    yield GaugeMetricFamily("taskyard_store_bytes", "Size of the queue's file.", stats["bytes"])
+
+
+def of_workers(workers: list[WorkerInfo]) -> Iterator[Metric]:
+    """Sums over the workers: one of them comes and goes, and would leave a series behind."""
+    yield GaugeMetricFamily("taskyard_workers", "Workers that are alive.", len(workers))
+    yield GaugeMetricFamily("taskyard_slots", "Tasks that they can run at a time.", sum(worker.slots for worker in workers))
+    yield GaugeMetricFamily("taskyard_slots_busy", "Those that run one.", sum(worker.busy for worker in workers))
+    silent = max((worker.silent for worker in workers), default=0.0)
+    yield GaugeMetricFamily("taskyard_workers_silent_seconds", "Since the last heartbeat of the most silent one.", silent)
+
+
+def of_kinds() -> Iterator[Metric]:
+    """By name of the task: counters of ends, histograms of waits and runs. The queue has no verb yet that tells them."""
+    yield from ()
+
+
+def metrics_router(connections: Connections, metrics: Metrics) -> APIRouter:
+    """``/metrics``."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/metrics")
+    async def expose(request: Request) -> Response:
+        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        text = await connections.call(lambda queue: encode(metrics.registry(queue)))
+        return Response(text, headers={"Content-Type": content_type})
+
+    return router

@@ -1,0 +1,43 @@
+"""What there is: workers, counts, periodic tasks."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from dashboard.connections import Connections
+from dashboard.rest.asking import PREFIX, moment, refusals, tell
+from dashboard.rest.models import ScheduleOut, Stats, WorkerOut
+from taskyard.calls import FUNCTIONS
+from taskyard.model import ScheduleInfo, WorkerInfo
+
+
+def look_router(connections: Connections) -> APIRouter:
+    """``/workers``, ``/stats``, ``/schedules``."""
+    router = APIRouter(prefix=PREFIX, tags=["cluster"])
+
+    @router.get("/workers", response_model=list[WorkerOut], responses=refusals())
+    async def workers() -> Response:
+        """Workers that are alive."""
+        return await tell(connections, lambda queue: list(map(_worker, queue.workers())))
+
+    @router.get("/stats", response_model=Stats, responses=refusals())
+    async def stats() -> Response:
+        """Counts of the queue."""
+        return await tell(connections, lambda queue: Stats(**queue.stats()))
+
+    @router.get("/schedules", response_model=list[ScheduleOut], responses=refusals())
+    async def schedules() -> Response:
+        """Periodic tasks that some worker announces."""
+        return await tell(connections, lambda queue: list(map(_schedule, queue.schedules())))
+
+    return router
+
+
+def _worker(worker: WorkerInfo) -> WorkerOut:
+    names = [name for name in worker.tasks if not name.startswith(FUNCTIONS)]
+    return WorkerOut(**{**worker._asdict(), "tasks": names, "functions": len(names) < len(worker.tasks)})
+
+
+def _schedule(schedule: ScheduleInfo) -> ScheduleOut:
+    return ScheduleOut(**{**schedule._asdict(), "last": moment(schedule.last), "next": moment(schedule.next)})

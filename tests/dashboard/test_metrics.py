@@ -1,0 +1,78 @@
+"""What Prometheus is told."""
+
+from __future__ import annotations
+
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
+from prometheus_client.parser import text_string_to_metric_families as families
+
+from tests.dashboard.conftest import Dashboard
+from tests.dashboard.test_submit import API
+from tests.harness import Harness, done, task
+
+OPENMETRICS = "application/openmetrics-text; version=1.0.0"
+
+
+def samples(dashboard: Dashboard) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
+    response = dashboard.client.get("/metrics")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/plain")
+    return {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families(response.text)
+        for sample in family.samples
+    }
+
+
+def value(dashboard: Dashboard, name: str, **labels: str) -> float | None:
+    return samples(dashboard).get((name, frozenset(labels.items())))
+
+
+def test_the_queue_is_asked_at_each_scrape(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0"), task("a-1"), task("a-2", delay=60)])
+    (lease,) = harness.queue.lease("worker", 1, 0)
+    assert {state: value(dashboard, "taskyard_tasks", state=state) for state in ("ready", "leased", "delayed", "done")} == {
+        "ready": 1,
+        "leased": 1,
+        "delayed": 1,
+        "done": 0,
+    }
+    harness.queue.settle("worker", [done(lease)])
+    assert value(dashboard, "taskyard_tasks", state="done") == 1
+    told = samples(dashboard)
+    plain = {name: number for (name, labels), number in told.items() if not labels}
+    assert (plain["taskyard_up"], plain["taskyard_workers"], plain["taskyard_slots"], plain["taskyard_slots_busy"]) == (
+        1,
+        1,
+        2,
+        1,
+    )
+    assert plain["taskyard_store_bytes"] == harness.queue.stats()["bytes"]
+    assert plain["process_resident_memory_bytes"] > 0
+
+
+def test_without_a_master_it_says_just_that(dashboard: Dashboard, harness: Harness) -> None:
+    harness._end_server()
+    told = samples(dashboard)
+    assert told["taskyard_up", frozenset()] == 0
+    assert not any(name == "taskyard_tasks" for name, _ in told)
+
+
+def test_requests_are_counted_by_route_not_by_path(dashboard: Dashboard) -> None:
+    for number in range(3):
+        dashboard.client.get(f"{API}/tasks/unknown-{number}")
+        dashboard.client.get(f"/nowhere/{number}")
+    dashboard.client.request("STRANGE", "/nowhere")
+    count = "taskyard_dashboard_requests_total"
+    assert value(dashboard, count, method="GET", route="/api/v1/tasks/{task:path}", status="404") == 3
+    assert value(dashboard, count, method="GET", route="other", status="404") == 3
+    assert value(dashboard, count, method="other", route="other", status="404") == 1
+    assert value(dashboard, "taskyard_dashboard_request_seconds_count", route="other") == 4
+
+
+def test_both_forms_can_be_read_and_each_name_has_its_unit(dashboard: Dashboard) -> None:
+    response = dashboard.client.get("/metrics", headers={"Accept": OPENMETRICS})
+    assert response.headers["content-type"].startswith("application/openmetrics-text")
+    told = list(openmetrics(response.text))
+    ours = [family for family in told if family.name.startswith("taskyard_")]
+    assert len(ours) >= 12
+    assert all(family.documentation for family in ours)

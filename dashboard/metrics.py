@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 from fastapi import APIRouter, Request
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 from starlette.responses import Response
 from starlette.types import Scope
 
 from dashboard.connections import Connections
 from taskyard.errors import TaskyardError
-from taskyard.model import END_STATES, OPEN_STATES, WorkerInfo
+from taskyard.histogram import BOUNDS
+from taskyard.model import END_STATES, OPEN_STATES, Kind, WorkerInfo
 from taskyard.transport import RemoteQueue
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each counter, that nobody asks for
@@ -65,7 +68,7 @@ class QueueCollector(Collector):
         """What the queue says; of one that does not answer, just that."""
         up = GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.")
         try:
-            stats, workers = self._queue.stats(), self._queue.workers()
+            stats, workers, kinds = self._queue.stats(), self._queue.workers(), self._queue.kinds()
         except TaskyardError:
             up.add_metric([], 0)
             yield up
@@ -74,7 +77,7 @@ class QueueCollector(Collector):
         yield up
         yield from of_stats(stats)
         yield from of_workers(workers)
-        yield from of_kinds()
+        yield from of_kinds(kinds)
 
 
 def of_stats(stats: dict[str, Any]) -> Iterator[Metric]:
@@ -98,9 +101,28 @@ def of_workers(workers: list[WorkerInfo]) -> Iterator[Metric]:
     yield GaugeMetricFamily("taskyard_workers_silent_seconds", "Since the last heartbeat of the most silent one.", silent)
 
 
-def of_kinds() -> Iterator[Metric]:
-    """By name of the task: counters of ends, histograms of waits and runs. The queue has no verb yet that tells them."""
-    yield from ()
+def of_kinds(kinds: list[Kind]) -> Iterator[Metric]:
+    """By name of the task, since the master's start. Of names the queue tells 200 at most."""
+    submitted = CounterMetricFamily("taskyard_tasks_submitted", "Tasks that were submitted.", labels=["name"])
+    ended = CounterMetricFamily("taskyard_tasks_ended", "Tasks that have ended, by how.", labels=["name", "state"])
+    failed = CounterMetricFamily("taskyard_attempts_failed", "Attempts that failed, also of tasks tried again.", labels=["name"])
+    wait = HistogramMetricFamily("taskyard_task_wait_seconds", "From ready to lent, of first attempts.", labels=["name"])
+    run = HistogramMetricFamily("taskyard_task_run_seconds", "How long attempts ran, as workers tell.", labels=["name"])
+    for kind in kinds:
+        submitted.add_metric([kind.name], kind.submitted)
+        for state in END_STATES:
+            ended.add_metric([kind.name, state], getattr(kind, state))
+        failed.add_metric([kind.name], kind.attempts_failed)
+        wait.add_metric([kind.name], _buckets(kind.wait), kind.wait_seconds)
+        run.add_metric([kind.name], _buckets(kind.run), kind.run_seconds)
+    yield from (submitted, ended, failed, wait, run)
+
+
+def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
+    """Of the queue's buckets every second bound, two a decade: each is a series for each name."""
+    upto = list(accumulate(counts))
+    told = [(floatToGoString(bound), float(upto[index])) for index, bound in enumerate(BOUNDS) if index % 2 == 0]
+    return [*told, ("+Inf", float(upto[-1]))]
 
 
 def metrics_router(connections: Connections, metrics: Metrics) -> APIRouter:

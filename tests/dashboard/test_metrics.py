@@ -5,9 +5,10 @@ from __future__ import annotations
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as families
 
+from taskyard.series import OutcomeSeries
 from tests.dashboard.conftest import Dashboard
 from tests.dashboard.test_submit import API
-from tests.harness import Harness, done, task
+from tests.harness import Harness, done, failed, task
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -48,6 +49,26 @@ def test_the_queue_is_asked_at_each_scrape(dashboard: Dashboard, harness: Harnes
     )
     assert plain["taskyard_store_bytes"] == harness.queue.stats()["bytes"]
     assert plain["process_resident_memory_bytes"] > 0
+
+
+def test_each_name_has_its_ends_its_waits_and_its_runs(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task(f"a-{number}", retries=0) for number in range(3)])
+    harness.advance(5)
+    leases = harness.queue.lease("worker", 3, 0)
+    harness.queue.settle_series("worker", [OutcomeSeries("a", 0, leases[0].token, "done", [b"", b""], seconds=0.02)])
+    harness.queue.settle("worker", [failed(leases[2])])
+    told = samples(dashboard)
+
+    def of(name: str, **labels: str) -> float:
+        return told[f"taskyard_{name}", frozenset({"name": "work", **labels}.items())]
+
+    assert of("tasks_submitted_total") == 3
+    assert [of("tasks_ended_total", state=state) for state in ("done", "failed", "cancelled")] == [2, 1, 0]
+    assert of("attempts_failed_total") == 1
+    assert (of("task_wait_seconds_count"), of("task_wait_seconds_sum")) == (3, 15)
+    assert (of("task_run_seconds_count"), of("task_run_seconds_sum")) == (2, 0.02)
+    assert [of("task_wait_seconds_bucket", le=le) for le in ("1.0", "10.0", "+Inf")] == [0, 3, 3]
+    assert [of("task_run_seconds_bucket", le=le) for le in ("0.00316", "0.01", "+Inf")] == [0, 2, 2]
 
 
 def test_without_a_master_it_says_just_that(dashboard: Dashboard, harness: Harness) -> None:

@@ -93,7 +93,7 @@ class Ground:
         return found
 
     def network(self) -> Network:
-        (found,) = self.project.engine.networks.list(filters={"label": f"com.docker.compose.project={self._name}"})
+        found = self.project.network("queue")
         return found
 
     def set_clock(self, service: str, offset: int) -> None:

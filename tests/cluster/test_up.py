@@ -135,7 +135,7 @@ def test_the_dashboard_has_limits_no_rights_and_a_port_on_this_host_only(cluster
 def test_the_dashboard_reaches_no_other_host_by_the_network_of_its_port(cluster: Project) -> None:
     network = cluster.network("dashboard")
     assert network.attrs["Options"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"
-    assert sorted(container.name for container in network.containers) == [cluster.container("dashboard").name]
+    assert [container.name for container in network.containers] == [cluster.container("dashboard").name]
 
 
 @pytest.mark.parametrize("service", ["master", "worker", "dashboard"])

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query, Request
 from pydantic import BaseModel
 
 from dashboard.connections import Connections
-from dashboard.problems import Json
+from dashboard.problems import Json, Problem
 from dashboard.rest.models import LONGEST_NAME, ProblemOut
 from taskyard.transport import RemoteQueue
 
@@ -43,6 +43,19 @@ TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """What a route may answer beside what it is for, for its description."""
     return {status: {"model": ProblemOut, "description": REFUSALS[status]} for status in sorted({*ALWAYS, *statuses})}
+
+
+async def only_known(request: Request) -> None:
+    """Refuse a parameter that a route does not have: a misspelt filter would list everything."""
+    known = {parameter.alias for parameter in request.scope["route"].dependant.query_params}
+    unknown = sorted(set(request.query_params) - known)
+    if unknown:
+        told = ", ".join(sorted(known)) or "none"
+        raise Problem(422, f"there is no parameter {unknown[0][:100]!r} here; there are: {told}")
+
+
+ROUTER: dict[str, Any] = {"prefix": PREFIX, "dependencies": [Depends(only_known)]}
+"""Of each router of the API."""
 
 
 async def tell(connections: Connections, ask: Callable[[RemoteQueue], BaseModel | list[Any]], status: int = 200) -> Json:

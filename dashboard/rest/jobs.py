@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from dashboard.connections import Connections
 from dashboard.problems import Problem
-from dashboard.rest.asking import PREFIX, After, Job, Limit, moment, refusals, tell
+from dashboard.rest.asking import ROUTER, After, Job, Limit, moment, refusals, tell
 from dashboard.rest.models import Changed, JobList, JobOut, ResultList
 from dashboard.rest.stream import LONGEST_CURSOR, Streams
 from dashboard.rest.values import result_out
@@ -25,7 +25,7 @@ LastEventId = Annotated[str | None, Header(max_length=100, description="`id` of 
 
 def jobs_router(connections: Connections, streams: Streams) -> APIRouter:
     """``/jobs`` but for submitting."""
-    router = APIRouter(prefix=PREFIX, tags=["jobs"])
+    router = APIRouter(tags=["jobs"], **ROUTER)
 
     @router.get("/jobs", response_model=JobList, responses=refusals())
     async def jobs(limit: Limit = 100, after: After = 0) -> Response:

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from dashboard.connections import Connections
-from dashboard.rest.asking import PREFIX, moment, refusals, tell
+from dashboard.rest.asking import ROUTER, moment, refusals, tell
 from dashboard.rest.models import ScheduleOut, Stats, WorkerOut
 from taskyard.calls import FUNCTIONS
 from taskyard.model import ScheduleInfo, WorkerInfo
@@ -14,7 +14,7 @@ from taskyard.model import ScheduleInfo, WorkerInfo
 
 def look_router(connections: Connections) -> APIRouter:
     """``/workers``, ``/stats``, ``/schedules``."""
-    router = APIRouter(prefix=PREFIX, tags=["cluster"])
+    router = APIRouter(tags=["cluster"], **ROUTER)
 
     @router.get("/workers", response_model=list[WorkerOut], responses=refusals())
     async def workers() -> Response:

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from dashboard.connections import Connections
 from dashboard.problems import Problem
-from dashboard.rest.asking import PREFIX, SENDING, refusals, tell
+from dashboard.rest.asking import ROUTER, SENDING, refusals, tell
 from dashboard.rest.models import SubmitMany, SubmitOne, Submitted, TaskIn
 from dashboard.rest.repeats import Repeats
 from taskyard.calls import FUNCTIONS
@@ -38,7 +38,7 @@ Key = Annotated[
 
 def submit_router(connections: Connections, repeats: Repeats) -> APIRouter:
     """``POST /tasks`` and ``POST /jobs``."""
-    router = APIRouter(prefix=PREFIX)
+    router = APIRouter(**ROUTER)
     answers = refusals(*SENDING, 409)
 
     @router.post("/tasks", status_code=201, response_model=Submitted, responses=answers, tags=["tasks"])

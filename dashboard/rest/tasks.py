@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from dashboard.connections import Connections
 from dashboard.problems import Problem
-from dashboard.rest.asking import PREFIX, SENDING, After, Limit, TaskId, moment, refusals, tell
+from dashboard.rest.asking import ROUTER, SENDING, After, Limit, TaskId, moment, refusals, tell
 from dashboard.rest.models import LONGEST_NAME, Changed, Ids, RunningOut, TaskList, TaskOut, TaskShort
 from dashboard.rest.values import arguments_of, result_out
 from taskyard.model import Details, Found, Result, State
@@ -20,7 +20,7 @@ OfJob = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, descr
 
 def tasks_router(connections: Connections) -> APIRouter:
     """``/tasks`` but for submitting, and ``/running``."""
-    router = APIRouter(prefix=PREFIX, tags=["tasks"])
+    router = APIRouter(tags=["tasks"], **ROUTER)
 
     @router.get("/tasks", response_model=TaskList, responses=refusals())
     async def find(state: State | None = None, job: OfJob = None, limit: Limit = 100, after: After = 0) -> Response:

@@ -93,8 +93,7 @@ class Ground:
         return found
 
     def network(self) -> Network:
-        (found,) = self.project.engine.networks.list(filters={"label": f"com.docker.compose.project={self._name}"})
-        return found
+        return self.project.network("queue")
 
     def set_clock(self, service: str, offset: int) -> None:
         """Let the clock of a service's programs be so many seconds ahead; they look every second."""

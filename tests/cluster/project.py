@@ -10,6 +10,7 @@ from typing import Any
 
 import docker
 from docker.models.containers import Container
+from docker.models.networks import Network
 
 from tests.harness import wait_until
 
@@ -88,6 +89,13 @@ class Project:
 
     def container(self, service: str) -> Container:
         return self.containers(service)[0]
+
+    def network(self, name: str) -> Network:
+        """One of the networks of the compose file."""
+        labels = [f"com.docker.compose.project={self.name}", f"com.docker.compose.network={name}"]
+        (found,) = self.engine.networks.list(filters={"label": labels})
+        found.reload()
+        return found
 
     def log(self, service: str) -> str:
         return self.compose("logs", "--no-color", "--no-log-prefix", service)

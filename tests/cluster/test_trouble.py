@@ -140,7 +140,7 @@ def test_a_frozen_worker_turns_unhealthy_and_loses_its_task_to_another_while_a_b
 
 
 def test_workers_whose_network_comes_back_with_other_addresses_are_soon_at_work_again(cluster: Project, asker: Asker) -> None:
-    (network,) = cluster.engine.networks.list(filters={"label": f"com.docker.compose.project={cluster.name}"})
+    network = cluster.network("queue")
 
     def seen(container: Container) -> dict[str, Any]:
         container.reload()

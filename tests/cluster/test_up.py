@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
 from collections.abc import Callable
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import pytest
 from docker.models.containers import Container
@@ -110,7 +113,32 @@ def test_every_container_has_limits_no_rights_and_no_way_in(cluster: Project, se
     assert cluster.engine.networks.get(f"{cluster.name}_queue").attrs["Internal"]
 
 
-@pytest.mark.parametrize("service", ["master", "worker"])
+def test_the_dashboard_has_limits_no_rights_and_a_port_on_this_host_only(cluster: Project) -> None:
+    container = cluster.container("dashboard")
+    container.reload()
+    host = container.attrs["HostConfig"]
+    assert container.attrs["Config"]["User"] == "10001:10001"
+    assert (host["ReadonlyRootfs"], host["CapDrop"], host["CapAdd"]) == (True, ["ALL"], None)
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert (host["Memory"], host["NanoCpus"], host["PidsLimit"]) == (512 * 2**20, 2 * 10**9, 200)
+    (published,) = container.attrs["NetworkSettings"]["Ports"].values()
+    assert [one["HostIp"] for one in published] == ["127.0.0.1"]
+    token = inside(container, "cat", "/var/lib/taskyard-dashboard/token").strip()
+    address = f"http://127.0.0.1:{published[0]['HostPort']}/api/v1/workers"
+    with urlopen(Request(address, headers={"Authorization": f"Bearer {token}"}), timeout=10) as answer:
+        assert json.loads(answer.read())
+    with pytest.raises(HTTPError, match="401") as refused:
+        urlopen(address, timeout=10)
+    refused.value.close()
+
+
+def test_the_dashboard_reaches_no_other_host_by_the_network_of_its_port(cluster: Project) -> None:
+    network = cluster.network("dashboard")
+    assert network.attrs["Options"]["com.docker.network.bridge.enable_ip_masquerade"] == "false"
+    assert [container.name for container in network.containers] == [cluster.container("dashboard").name]
+
+
+@pytest.mark.parametrize("service", ["master", "worker", "dashboard"])
 def test_inside_a_container_nothing_can_be_gained_or_written(cluster: Project, service: str) -> None:
     container: Container = cluster.container(service)
     said = inside(container, "python", "-c", PROBE).splitlines()
@@ -127,14 +155,13 @@ def test_there_is_no_way_out_of_the_clusters_network(cluster: Project) -> None:
         wait_until(lambda: cluster.engine.containers.run(image, knock, remove=True) == b"reached\n", "others reach it", 30)
         assert inside(cluster.container("worker"), *knock) == "not reached\n"
         # The engine keeps its networks apart anyway; the world beyond it is kept out by this.
-        (network,) = cluster.engine.networks.list(filters={"label": f"com.docker.compose.project={cluster.name}"})
-        assert network.attrs["Internal"]
+        assert cluster.network("queue").attrs["Internal"]
     finally:
         listener.remove(force=True)
 
 
 def test_only_the_cluster_can_read_the_key_and_it_stands_in_no_environment(cluster: Project) -> None:
-    for service in ("master", "worker"):
+    for service in ("master", "worker", "dashboard"):
         container = cluster.container(service)
         mode = inside(container, "stat", "-c", "%a %u", "/run/taskyard/authkey").split()
         assert mode == ["640", "10001"]

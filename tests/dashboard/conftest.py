@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import httpx
 import pytest
@@ -24,7 +25,7 @@ FULL, READ = "the full token of these tests, long enough", "the read-only token 
 class Dashboard:
     """Serves on a free port of its own; ``client`` has the full token."""
 
-    def __init__(self, queue: RemoteQueue, folder: Path, **settings: object) -> None:
+    def __init__(self, queue: RemoteQueue, folder: Path, **settings: Any) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         for name, token in (("token", FULL), ("read-token", READ)):
             (folder / name).write_text(token)

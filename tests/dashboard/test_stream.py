@@ -89,7 +89,7 @@ def test_a_stream_goes_on_behind_the_last_event_and_a_finished_one_says_so(dashb
         assert list(events_of(response)) == events[1:]
     assert dashboard.client.get(f"{API}/jobs/job/events", headers={"Last-Event-ID": events[2]["id"]}).status_code == 204
     for wrong in ("x", "-1", "1.5", "²", str(2**63)):
-        headers = {"Last-Event-ID": wrong.encode()}  # type: ignore[dict-item]
+        headers = {"Last-Event-ID": wrong.encode()}
         is_problem(dashboard.client.get(f"{API}/jobs/job/events", headers=headers), 422)
 
 

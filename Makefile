@@ -59,6 +59,11 @@ cli: ## Any command of the command line: make cli C="tasks --state failed"
 dashboard: ## Print the links that sign a browser in to the dashboard
 	@docker compose exec -T dashboard python -m dashboard link
 
+.PHONY: monitoring
+monitoring: host ## Start Prometheus beside the running cluster, at http://127.0.0.1:9090
+	@deploy/choose-images.sh monitoring
+	docker compose -f compose.yaml -f deploy/monitoring/compose.yaml up --detach --wait --no-deps prometheus
+
 .PHONY: connect
 connect: ## Print what programs on this host need to join the queue, once it is published (see README)
 	@deploy/connect.sh

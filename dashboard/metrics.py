@@ -14,7 +14,6 @@ from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 from starlette.responses import Response
 from starlette.types import Scope
 
@@ -121,7 +120,7 @@ def of_kinds(kinds: list[Kind]) -> Iterator[Metric]:
 def _buckets(counts: Sequence[int]) -> list[tuple[str, float]]:
     """Of the queue's buckets every second bound, two a decade: each is a series for each name."""
     upto = list(accumulate(counts))
-    told = [(floatToGoString(bound), float(upto[index])) for index, bound in enumerate(BOUNDS) if index % 2 == 0]
+    told = [(str(bound), float(upto[index])) for index, bound in enumerate(BOUNDS) if index % 2 == 0]
     return [*told, ("+Inf", float(upto[-1]))]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -16,8 +17,8 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import Scope
 
-from dashboard.connections import Connections
-from taskyard.errors import TaskyardError
+from dashboard.connections import PROBE_SECONDS, Connections
+from taskyard.errors import TaskyardError, Unreachable
 from taskyard.model import END_STATES, OPEN_STATES, WorkerInfo
 from taskyard.transport import RemoteQueue
 
@@ -47,8 +48,8 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def registry(self, queue: RemoteQueue) -> CollectorRegistry:
-        """For one scrape."""
+    def registry(self, queue: RemoteQueue | None) -> CollectorRegistry:
+        """For one scrape; None: of a queue that does not answer."""
         registry = CollectorRegistry(auto_describe=False)
         for collector in (QueueCollector(queue), *self._own):
             registry.register(collector)
@@ -56,25 +57,21 @@ class Metrics:
 
 
 class QueueCollector(Collector):
-    """Asks the queue when it is scraped."""
+    """Asks the queue when it is scraped; None: it does not answer."""
 
-    def __init__(self, queue: RemoteQueue) -> None:
+    def __init__(self, queue: RemoteQueue | None) -> None:
         self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
         """What the queue says; of one that does not answer, just that."""
         up = GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.")
-        try:
-            stats, workers = self._queue.stats(), self._queue.workers()
-        except TaskyardError:
-            up.add_metric([], 0)
-            yield up
-            return
-        up.add_metric([], 1)
+        told: list[Metric] = []
+        if self._queue is not None:
+            with suppress(TaskyardError):
+                told = [*of_stats(self._queue.stats()), *of_workers(self._queue.workers()), *of_kinds()]
+        up.add_metric([], bool(told))
         yield up
-        yield from of_stats(stats)
-        yield from of_workers(workers)
-        yield from of_kinds()
+        yield from told
 
 
 def of_stats(stats: dict[str, Any]) -> Iterator[Metric]:
@@ -110,7 +107,10 @@ def metrics_router(connections: Connections, metrics: Metrics) -> APIRouter:
     @router.get("/metrics")
     async def expose(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        text = await connections.call(lambda queue: encode(metrics.registry(queue)))
+        try:
+            text = await connections.call(lambda queue: encode(metrics.registry(queue)), PROBE_SECONDS)
+        except Unreachable:  # it answers too slowly, or too many ask
+            text = encode(metrics.registry(None))
         return Response(text, headers={"Content-Type": content_type})
 
     return router

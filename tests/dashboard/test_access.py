@@ -75,6 +75,19 @@ def test_behind_https_the_cookie_travels_over_https_only(harness: Harness, tmp_p
     made.stop()
 
 
+@pytest.mark.parametrize("body", [b"", b"token=", b"\xff", b"token=" + b"x" * 10_000, b"&" * 100_000, b"token=%ff%00"])
+def test_a_form_that_has_no_token_is_answered_with_the_form(body: bytes, dashboard: Dashboard) -> None:
+    response = dashboard.another().post("/sign-in", content=body, headers={"Origin": dashboard.url})
+    assert (response.status_code, "<form" in response.text) == (401, True)
+
+
+def test_cookies_of_other_programs_of_this_host_are_no_hindrance(dashboard: Dashboard) -> None:
+    name = f"taskyard_{dashboard.port}"
+    ours = dashboard.signed_in().cookies[name]
+    cookie = f'other={{"a": [1, 2]}}; strange; a b=c; {name}={ours}; =; last="'
+    assert dashboard.another().get(f"{API}/stats", headers={"Cookie": cookie}).status_code == 200
+
+
 def test_signing_out_takes_the_cookie_away(dashboard: Dashboard) -> None:
     browser = dashboard.signed_in()
     assert browser.get(f"{API}/stats").status_code == 200

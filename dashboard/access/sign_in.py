@@ -31,6 +31,7 @@ if (token) {
 """
 FORM = """<h1>Taskyard</h1>{wrong}
 <form method="post">
+<input name="username" value="taskyard" autocomplete="username" hidden>
 <label for="token">Token</label>
 <input id="token" name="token" type="password" required autocomplete="current-password" autofocus>
 <button>Sign in</button>

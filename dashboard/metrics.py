@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -18,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from dashboard.connections import PROBE_SECONDS, Connections
-from taskyard.errors import TaskyardError, Unreachable
+from taskyard.errors import TaskyardError
 from taskyard.model import END_STATES, OPEN_STATES, WorkerInfo
 from taskyard.transport import RemoteQueue
 
@@ -49,29 +48,41 @@ class Metrics:
         self._seconds.labels(route).observe(seconds)
 
     def registry(self, queue: RemoteQueue | None) -> CollectorRegistry:
-        """For one scrape; None: of a queue that does not answer."""
+        """For one scrape; None: the queue does not answer in time."""
         registry = CollectorRegistry(auto_describe=False)
-        for collector in (QueueCollector(queue), *self._own):
+        for collector in (SilentQueue() if queue is None else QueueCollector(queue), *self._own):
             registry.register(collector)
         return registry
 
 
-class QueueCollector(Collector):
-    """Asks the queue when it is scraped; None: it does not answer."""
+class SilentQueue(Collector):
+    """In place of one that answers."""
 
-    def __init__(self, queue: RemoteQueue | None) -> None:
+    def collect(self) -> Iterator[Metric]:
+        """Just that it does not."""
+        yield GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.", 0)
+
+
+class QueueCollector(Collector):
+    """Asks the queue when it is scraped."""
+
+    def __init__(self, queue: RemoteQueue) -> None:
         self._queue = queue
 
     def collect(self) -> Iterator[Metric]:
         """What the queue says; of one that does not answer, just that."""
         up = GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.")
-        told: list[Metric] = []
-        if self._queue is not None:
-            with suppress(TaskyardError):
-                told = [*of_stats(self._queue.stats()), *of_workers(self._queue.workers()), *of_kinds()]
-        up.add_metric([], bool(told))
+        try:
+            stats, workers = self._queue.stats(), self._queue.workers()
+        except TaskyardError:
+            up.add_metric([], 0)
+            yield up
+            return
+        up.add_metric([], 1)
         yield up
-        yield from told
+        yield from of_stats(stats)
+        yield from of_workers(workers)
+        yield from of_kinds()
 
 
 def of_stats(stats: dict[str, Any]) -> Iterator[Metric]:
@@ -109,7 +120,7 @@ def metrics_router(connections: Connections, metrics: Metrics) -> APIRouter:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
         try:
             text = await connections.call(lambda queue: encode(metrics.registry(queue)), PROBE_SECONDS)
-        except Unreachable:  # it answers too slowly, or too many ask
+        except TaskyardError:  # it answers too slowly, or too many ask
             text = encode(metrics.registry(None))
         return Response(text, headers={"Content-Type": content_type})
 

@@ -290,10 +290,12 @@ def test_the_plain_pages_have_nothing_from_elsewhere(dashboard: Dashboard) -> No
 
 
 def test_no_token_gets_into_the_log(dashboard: Dashboard, capsys: pytest.CaptureFixture[str]) -> None:
+    handshake(dashboard, {"Origin": "https://evil.example", "Authorization": f"Bearer {FULL}"})
     dashboard.signed_in().get(f"{API}/stats", params={"token": FULL})
     dashboard.another("a wrong one").get(f"{API}/stats")
     printed = "".join(capsys.readouterr())
     assert "/api/v1/stats" in printed
+    assert "method=websocket" in printed
     assert FULL not in printed
     assert "a wrong one" not in printed
 

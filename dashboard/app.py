@@ -43,7 +43,7 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     tokens = Tokens(settings)
     sessions, failures, metrics = Sessions(tokens), Failures(), Metrics()
     repeats = Repeats(settings.dashboard_data / "requests.sqlite")
-    connections, waiting = Connections(queue, CALLS), Connections(queue, STREAMS, "dashboard's streams")
+    connections, waiting = Connections(queue, CALLS), Connections(queue, STREAMS + CALLS, "dashboard's streams")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -67,7 +67,7 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(health_router(connections))
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
-    add_api(app, connections, Streams(waiting), repeats)
+    add_api(app, connections, Streams(waiting, STREAMS), repeats)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)

@@ -16,6 +16,8 @@ PATIENCE = 3.0
 """Seconds that a call may go without a master before it raises `Unreachable`."""
 ANSWER_SECONDS = 15.0
 """That a call may take in all; a master that is frozen keeps its connections, and says nothing."""
+PROBE_SECONDS = 5.0
+"""The same for those who ask every few seconds, and would rather hear that it takes long."""
 WAITING = 100
 """Calls that may wait for a connection."""
 
@@ -34,9 +36,9 @@ class Connections:
         self._all: set[RemoteQueue] = set()
         self._under_way = 0
 
-    async def call(self, ask: Callable[[RemoteQueue], T]) -> T:
-        """What ``ask`` returns for one of the connections. Raises what it raises; `Unreachable` also when it takes too long,
-        when too many wait already, and once `close` was called.
+    async def call(self, ask: Callable[[RemoteQueue], T], seconds: float = ANSWER_SECONDS) -> T:
+        """What ``ask`` returns for one of the connections. Raises what it raises; `Unreachable` also when it takes longer than
+        ``seconds``, when too many wait already, and once `close` was called.
         """
         if self.closed:
             raise Unreachable("the dashboard is stopping")
@@ -49,9 +51,9 @@ class Connections:
             self._under_way -= 1
             raise Unreachable("the dashboard is stopping") from None
         asked.add_done_callback(self._ended)
-        done, _ = await asyncio.wait([asked], timeout=ANSWER_SECONDS)
+        done, _ = await asyncio.wait([asked], timeout=seconds)
         if not done:
-            raise Unreachable(f"the queue has not answered within {ANSWER_SECONDS:g} s")
+            raise Unreachable(f"the queue has not answered within {seconds:g} s")
         if asked.cancelled():
             raise Unreachable("the dashboard is stopping")
         return asked.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Response
 
-from dashboard.connections import Connections
+from dashboard.connections import PROBE_SECONDS, Connections
 from taskyard.errors import TaskyardError
 
 
@@ -19,7 +19,7 @@ def health_router(connections: Connections) -> APIRouter:
     @router.get("/readyz")
     async def readyz(response: Response) -> dict[str, str]:
         try:
-            await connections.call(lambda queue: queue.stats())
+            await connections.call(lambda queue: queue.stats(), PROBE_SECONDS)
         except TaskyardError:
             response.status_code = 503
             return {"status": "the queue does not answer"}

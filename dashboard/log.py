@@ -30,10 +30,10 @@ class AccessLog:
         self._logger = get_logger("dashboard")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        path, begun, status = scope["path"], perf_counter(), 500
+        begun, status = perf_counter(), 500
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if KNOWN_ID.fullmatch(given) else uuid.uuid4().hex
 
@@ -42,22 +42,29 @@ class AccessLog:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 MutableHeaders(scope=message)[REQUEST_ID] = request_id
+            elif message["type"] == "websocket.accept":
+                status = 101
+            elif message["type"] == "websocket.close" and status != 101:
+                status = 403
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request=request_id):
             try:
                 await self._app(scope, receive, noted)
             finally:
-                seconds = perf_counter() - begun
-                self._metrics.note(scope, status, seconds)
-                quiet = status < 400 and path.startswith(QUIET)
-                tell = self._logger.debug if quiet else self._logger.info if status < 500 else self._logger.error
-                tell(
-                    "request",
-                    method=scope["method"],
-                    path=path[:LONGEST_PATH],
-                    status=status,
-                    ms=round(1000 * seconds, 1),
-                    role=scope.get("state", {}).get("role"),
-                    address=address_of(scope),
-                )
+                self._tell(scope, status, perf_counter() - begun)
+
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        if scope["type"] == "http":  # a websocket lasts for as long as a page is open
+            self._metrics.note(scope, status, seconds)
+        quiet = status < 400 and scope["path"].startswith(QUIET)
+        tell = self._logger.debug if quiet else self._logger.info if status < 500 else self._logger.error
+        tell(
+            "request",
+            method=scope.get("method", "websocket"),
+            path=scope["path"][:LONGEST_PATH],
+            status=status,
+            ms=round(1000 * seconds, 1),
+            role=scope.get("state", {}).get("role"),
+            address=address_of(scope),
+        )

@@ -17,7 +17,7 @@ from prometheus_client.registry import Collector
 from starlette.responses import Response
 from starlette.types import Scope
 
-from dashboard.connections import Connections
+from dashboard.connections import PROBE_SECONDS, Connections
 from taskyard.errors import TaskyardError
 from taskyard.histogram import BOUNDS
 from taskyard.model import END_STATES, OPEN_STATES, Kind, WorkerInfo
@@ -49,12 +49,20 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def registry(self, queue: RemoteQueue) -> CollectorRegistry:
-        """For one scrape."""
+    def registry(self, queue: RemoteQueue | None) -> CollectorRegistry:
+        """For one scrape; None: the queue does not answer in time."""
         registry = CollectorRegistry(auto_describe=False)
-        for collector in (QueueCollector(queue), *self._own):
+        for collector in (SilentQueue() if queue is None else QueueCollector(queue), *self._own):
             registry.register(collector)
         return registry
+
+
+class SilentQueue(Collector):
+    """In place of one that answers."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Just that it does not."""
+        yield GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.", 0)
 
 
 class QueueCollector(Collector):
@@ -131,7 +139,10 @@ def metrics_router(connections: Connections, metrics: Metrics) -> APIRouter:
     @router.get("/metrics")
     async def expose(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
-        text = await connections.call(lambda queue: encode(metrics.registry(queue)))
+        try:
+            text = await connections.call(lambda queue: encode(metrics.registry(queue)), PROBE_SECONDS)
+        except TaskyardError:  # it answers too slowly, or too many ask
+            text = encode(metrics.registry(None))
         return Response(text, headers={"Content-Type": content_type})
 
     return router

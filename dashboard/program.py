@@ -72,7 +72,13 @@ def run() -> int:
 def server_config(app: FastAPI) -> uvicorn.Config:
     """How it is served: requests are told by `dashboard.log`, and the server says nothing of itself."""
     return uvicorn.Config(
-        app, log_config=None, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=GRACE
+        app,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
     )
 
 

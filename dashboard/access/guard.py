@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http.cookies import CookieError, SimpleCookie
 from typing import Literal
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
 from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -126,11 +126,8 @@ def cookie_name(headers: Headers, https: bool) -> str:
 
 def read_cookie(headers: Headers, name: str) -> str:
     """The value of one cookie; empty: there is none."""
-    try:
-        cookies: SimpleCookie = SimpleCookie(headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    return cookies[name].value if name in cookies else ""
+    # Other programs of this host have cookies here too, since these do not tell ports apart; some are of a form of their own.
+    return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
 def address_of(scope: Scope) -> str:

@@ -20,6 +20,7 @@ from dashboard.problems import problem
 from taskyard.log import get_logger
 from taskyard.settings import Settings
 
+FORM_BYTES = 4096
 SCRIPT = """
 const token = new URLSearchParams(location.hash.slice(1)).get("token");
 if (token) {
@@ -30,6 +31,7 @@ if (token) {
 """
 FORM = """<h1>Taskyard</h1>{wrong}
 <form method="post">
+<input name="username" value="taskyard" autocomplete="username" hidden>
 <label for="token">Token</label>
 <input id="token" name="token" type="password" required autocomplete="current-password" autofocus>
 <button>Sign in</button>
@@ -57,7 +59,7 @@ def sign_in_router(settings: Settings, tokens: Tokens, sessions: Sessions, failu
         if "origin" not in request.headers:  # somebody else's page could sign a browser in; a program has a header for it
             return problem(403, "no Origin is told; a program shows its token as 'Authorization: Bearer' instead")
         try:
-            token = parse_qs((await request.body()).decode()).get("token", [""])[0].strip()
+            token = parse_qs(await _form(request)).get("token", [""])[0].strip()
         except ValueError:
             token = ""
         role = tokens.role_of(token)
@@ -89,6 +91,16 @@ def sign_in_router(settings: Settings, tokens: Tokens, sessions: Sessions, failu
         return response
 
     return router
+
+
+async def _form(request: Request) -> str:
+    """What was sent; ValueError for what no token could be in."""
+    sent = b""
+    async for part in request.stream():
+        sent += part
+        if len(sent) > FORM_BYTES:
+            raise ValueError("too long")
+    return sent.decode()
 
 
 def _own_path(there: str) -> str:

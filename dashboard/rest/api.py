@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException, Request
+from starlette.routing import Match
 
 from dashboard.connections import Connections
 from dashboard.rest.docs import docs_router
@@ -15,6 +16,8 @@ from dashboard.rest.stream import Streams
 from dashboard.rest.submit import submit_router
 from dashboard.rest.tasks import tasks_router
 
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
 
 def add_api(app: FastAPI, connections: Connections, streams: Streams, repeats: Repeats) -> None:
     """Add it to the application."""
@@ -24,7 +27,21 @@ def add_api(app: FastAPI, connections: Connections, streams: Streams, repeats: R
     app.include_router(jobs_router(connections, streams))
     app.include_router(look_router(connections))
     app.include_router(docs_router(app))
+    refuse_the_rest(app)
     describe(app)
+
+
+def refuse_the_rest(app: FastAPI) -> None:
+    """Answer what nothing of the API matches; else the page, which has all other paths, would."""
+    routes = list(app.routes)
+
+    @app.api_route("/api/{rest:path}", methods=list(METHODS), include_in_schema=False)
+    async def elsewhere(request: Request) -> None:
+        scopes = {method: {**request.scope, "method": method} for method in METHODS}
+        allowed = [name for name, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+        if allowed:
+            raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
+        raise HTTPException(404)
 
 
 def describe(app: FastAPI) -> None:

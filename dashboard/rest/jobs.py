@@ -18,7 +18,7 @@ from taskyard.model import JobInfo
 from taskyard.transport import RemoteQueue
 
 LONGEST_WAIT = 5.0
-"""Seconds that a request may wait for a result; one of few connections waits with it."""
+"""Seconds that a request may wait for a result."""
 Wait = Annotated[float, Query(ge=0, le=LONGEST_WAIT, allow_inf_nan=False, description="Seconds to wait for a result.")]
 LastEventId = Annotated[str | None, Header(max_length=100, description="`id` of the last event that was read.")]
 
@@ -47,7 +47,7 @@ def jobs_router(connections: Connections, streams: Streams) -> APIRouter:
             cursor = found[-1].cursor if found else after
             return ResultList(results=[result_out(one, job) for one in found], cursor=cursor, open=known(queue, job).open)
 
-        return await tell(connections, ask)
+        return await tell(streams.connections if wait else connections, ask)
 
     @router.get(
         "/jobs/{job:path}/events",

@@ -24,10 +24,11 @@ RETRY_MS = 2000
 
 
 class Streams:
-    """Up to ``connections.size`` streams at a time, each with a connection that waits."""
+    """Up to ``most`` streams at a time; each has a connection that waits."""
 
-    def __init__(self, connections: Connections) -> None:
-        self._connections = connections
+    def __init__(self, connections: Connections, most: int) -> None:
+        self.connections = connections
+        self._most = most
         self._open = 0
 
     async def begin(self, asking: Connections, job: str, after: int, resumed: bool) -> Response:
@@ -37,7 +38,7 @@ class Streams:
         still_open, more = await asking.call(lambda queue: (Job(queue, job).info().open, bool(queue.results(job, after, 1, 0.0))))
         if resumed and not still_open and not more:
             return Response(status_code=204)
-        if self._open >= self._connections.size:
+        if self._open >= self._most:
             raise Problem(503, f"{self._open} streams are open, as many as may be; try again later, or read pages", 5)
         return StreamingResponse(self._events(job, after), media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
 
@@ -45,9 +46,9 @@ class Streams:
         self._open += 1
         try:
             yield f"retry: {RETRY_MS}\n\n"
-            while not self._connections.closed:
+            while not self.connections.closed:
                 try:
-                    events, cursor, ended = await self._connections.call(partial(_read, job=job, after=after))
+                    events, cursor, ended = await self.connections.call(partial(_read, job=job, after=after))
                 except Unreachable:
                     yield ": the queue does not answer\n\n"
                     continue

@@ -25,7 +25,7 @@ def tasks_router(connections: Connections) -> APIRouter:
     @router.get("/tasks", response_model=TaskList, responses=refusals())
     async def find(state: State | None = None, job: OfJob = None, limit: Limit = 100, after: After = 0) -> Response:
         """Tasks in a state, of a job; the oldest first."""
-        return await tell(connections, lambda queue: _list(queue.find(state, job, limit, after), after, limit))
+        return await tell(connections, lambda queue: _list(queue.find(state, job, limit, after), after))
 
     @router.get("/running", response_model=list[RunningOut], responses=refusals())
     async def running(job: OfJob = None, limit: Limit = 100) -> Response:
@@ -70,10 +70,10 @@ def _known(queue: RemoteQueue, task: str, payloads: bool = False) -> Details:
     return found[0]
 
 
-def _list(found: list[Found], after: int, limit: int) -> TaskList:
+def _list(found: list[Found], after: int) -> TaskList:
     # A page may be shorter than its limit, since it is bounded by bytes too; only an empty one is surely the last.
     tasks = [TaskShort(**{**one._asdict(), "cause": one.cause or None, "submitted": moment(one.submitted)}) for one in found]
-    return TaskList(tasks=tasks, next=after + len(tasks) if tasks and limit else None)
+    return TaskList(tasks=tasks, next=after + len(tasks) if tasks else None)
 
 
 def _told(task: Details) -> TaskOut:

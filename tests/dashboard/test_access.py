@@ -75,6 +75,19 @@ def test_behind_https_the_cookie_travels_over_https_only(harness: Harness, tmp_p
     made.stop()
 
 
+@pytest.mark.parametrize("body", [b"", b"token=", b"\xff", b"token=" + b"x" * 10_000, b"&" * 100_000, b"token=%ff%00"])
+def test_a_form_that_has_no_token_is_answered_with_the_form(body: bytes, dashboard: Dashboard) -> None:
+    response = dashboard.another().post("/sign-in", content=body, headers={"Origin": dashboard.url})
+    assert (response.status_code, "<form" in response.text) == (401, True)
+
+
+def test_cookies_of_other_programs_of_this_host_are_no_hindrance(dashboard: Dashboard) -> None:
+    name = f"taskyard_{dashboard.port}"
+    ours = dashboard.signed_in().cookies[name]
+    cookie = f'other={{"a": [1, 2]}}; strange; a b=c; {name}={ours}; =; last="'
+    assert dashboard.another().get(f"{API}/stats", headers={"Cookie": cookie}).status_code == 200
+
+
 def test_signing_out_takes_the_cookie_away(dashboard: Dashboard) -> None:
     browser = dashboard.signed_in()
     assert browser.get(f"{API}/stats").status_code == 200
@@ -277,10 +290,12 @@ def test_the_plain_pages_have_nothing_from_elsewhere(dashboard: Dashboard) -> No
 
 
 def test_no_token_gets_into_the_log(dashboard: Dashboard, capsys: pytest.CaptureFixture[str]) -> None:
+    handshake(dashboard, {"Origin": "https://evil.example", "Authorization": f"Bearer {FULL}"})
     dashboard.signed_in().get(f"{API}/stats", params={"token": FULL})
     dashboard.another("a wrong one").get(f"{API}/stats")
     printed = "".join(capsys.readouterr())
     assert "/api/v1/stats" in printed
+    assert "method=websocket" in printed
     assert FULL not in printed
     assert "a wrong one" not in printed
 

@@ -135,6 +135,21 @@ def test_a_signal_ends_streams_and_the_program_well(
     assert "Traceback" not in program.log()
 
 
+def test_a_frozen_master_is_told_in_time(tmp_path: Path) -> None:
+    with MasterProcess(tmp_path / "master") as frozen:
+        program = DashboardProcess(frozen, tmp_path / "dashboard")
+        with program.client() as client:
+            assert client.get("/readyz").status_code == 200
+            assert frozen.process is not None
+            frozen.process.send_signal(signal.SIGSTOP)
+            assert client.get("/readyz").status_code == 503
+            assert "taskyard_up 0.0" in client.get("/metrics").text
+            assert client.get("/healthz").elapsed.total_seconds() < 1
+            frozen.process.send_signal(signal.SIGCONT)
+            wait_until(lambda: client.get("/readyz").status_code == 200, "the queue answers", 20)
+        program.close()
+
+
 def test_it_waits_for_a_master_that_is_not_there_yet(tmp_path: Path) -> None:
     absent = MasterProcess(tmp_path / "master")
     program = DashboardProcess(absent, tmp_path / "dashboard")

@@ -121,6 +121,7 @@ lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	docker compose -f compose.yaml -f compose.keys.yaml -f compose.tls.yaml config --quiet
 	CLUSTER_URL=managers://queue:5000 docker compose -f compose.yaml -f compose.join.yaml config --quiet
 	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
+	docker compose -f compose.yaml -f deploy/monitoring/compose.yaml config --quiet
 
 .PHONY: format
 format: $(VENV)/.installed ## Put the code into its form

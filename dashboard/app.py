@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.responses import RedirectResponse
 
 import taskyard
 from dashboard import problems
@@ -67,8 +68,14 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(health_router(connections))
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
+    app.add_api_route("/", to_the_description, include_in_schema=False)
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)
     return app
+
+
+def to_the_description() -> RedirectResponse:
+    """What a browser sees first."""
+    return RedirectResponse("/docs", 303)

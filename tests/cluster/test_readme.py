@@ -73,7 +73,7 @@ def test_make_up_prints_ten_results_and_a_summary_and_leaves_a_healthy_cluster(c
     assert len(re.findall(r"^Result: \d+ \* \d+ = \d+$", said, re.MULTILINE)) == 10
     assert re.search(r"^10 of 10 results in .* s, by [1-5] workers$", said, re.MULTILINE)
     assert "The cluster is healthy." in said
-    assert type_in("docker compose ps --format '{{.Health}}'", clone).split() == ["healthy"] * 6
+    assert type_in("docker compose ps --format '{{.Health}}'", clone).split() == ["healthy"] * 7
 
 
 def test_plain_compose_prints_ten_results_and_ends_with_the_jobs_code(clone: Path) -> None:
@@ -176,7 +176,7 @@ def test_make_down_stops_the_cluster_and_keeps_its_results(clone: Path) -> None:
     type_in(block_with("make down"), clone)
     assert not type_in("docker compose ps --all --quiet", clone)
     kept = type_in("docker volume ls --quiet --filter name=taskyard-readme_", clone).split()
-    assert kept == ["taskyard-readme_data", "taskyard-readme_key"]
+    assert kept == [f"taskyard-readme_{name}" for name in ("dashboard", "data", "key")]
 
 
 def test_make_watch_brings_an_edited_app_into_the_workers(clone: Path) -> None:

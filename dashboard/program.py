@@ -22,6 +22,8 @@ from taskyard.settings import Settings, load_settings
 from taskyard.transport import RemoteQueue
 
 BACKLOG = 512
+HEADER_BYTES = 32 * 1024
+"""Of a request's first line and headers."""
 GRACE = 5
 """Seconds that requests may still take once it stops."""
 KEY_SECONDS = 60.0
@@ -73,6 +75,8 @@ def server_config(app: FastAPI) -> uvicorn.Config:
     """How it is served: requests are told by `dashboard.log`, and the server says nothing of itself."""
     return uvicorn.Config(
         app,
+        http="h11",  # which bounds headers: the other parser takes one without end from anybody
+        h11_max_incomplete_event_size=HEADER_BYTES,
         log_config=None,
         log_level="warning",
         access_log=False,

@@ -69,13 +69,13 @@ def sign_in_router(settings: Settings, tokens: Tokens, sessions: Sessions, failu
             retry_after = {"Retry-After": str(int(wait) + 1)} if wait else {}
             return page("Sign in: Taskyard", FORM.format(wrong=wrong), SCRIPT, 429 if wait else 401, retry_after)
         logger.info("signed in", role=role, address=address_of(request.scope))
-        return _signed_in(request, role)
+        return _signed_in(request, role, token)
 
-    def _signed_in(request: Request, role: Role) -> Response:
+    def _signed_in(request: Request, role: Role, token: str) -> Response:
         response = RedirectResponse(_own_path(request.query_params.get("next", "/")), 303)
         response.set_cookie(
             cookie_name(request.headers, https),
-            sessions.begin(role),
+            sessions.begin(role, token),
             max_age=SECONDS,
             httponly=True,
             samesite="strict",

@@ -15,6 +15,8 @@ LONGEST = 1024 * 1024
 DEEPEST = 100
 MOST = 200_000
 """Values within one value: a few bytes of a pickle can stand for a million of them."""
+VALUE_BYTES = 16
+"""Characters of text that count as one of these."""
 MOST_BITS = 1024
 """Of a whole number; longer ones are no numbers to most readers of JSON."""
 
@@ -130,7 +132,9 @@ def _to_json(value: Any, depth: int, left: list[int]) -> Any:
     if not depth or left[0] < 0:
         raise NotPlain("too deep, or too much")
     kind = type(value)
-    if value is None or kind in (bool, str):
+    if kind is str:  # one text may stand there many times, for two bytes each
+        return _spent(value, left)
+    if value is None or kind is bool:
         return value
     if kind is int and value.bit_length() <= MOST_BITS:
         return value
@@ -139,5 +143,12 @@ def _to_json(value: Any, depth: int, left: list[int]) -> Any:
     if kind in (list, tuple):
         return [_to_json(one, depth - 1, left) for one in value]
     if kind is dict and all(type(key) is str for key in value):
-        return {key: _to_json(one, depth - 1, left) for key, one in value.items()}
+        return {_spent(key, left): _to_json(one, depth - 1, left) for key, one in value.items()}
     raise NotPlain(f"a {kind.__name__} that JSON can't hold")
+
+
+def _spent(text: str, left: list[int]) -> str:
+    left[0] -= len(text) // VALUE_BYTES
+    if left[0] < 0:
+        raise NotPlain("too deep, or too much")
+    return text

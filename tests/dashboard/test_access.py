@@ -98,8 +98,9 @@ def test_signing_out_takes_the_cookie_away(dashboard: Dashboard) -> None:
 
 def test_a_session_ends_with_its_time_and_with_its_token(tmp_path: Path) -> None:
     clock = FakeClock()
-    sessions = Sessions(Tokens(Settings.model_construct(dashboard_data=tmp_path)), lambda: clock.wall)
-    cookie, other = sessions.begin("full"), sessions.begin("read")
+    tokens = Tokens(Settings.model_construct(dashboard_data=tmp_path))
+    sessions = Sessions(tokens, lambda: clock.wall)
+    cookie, other = sessions.begin("full", tokens.of("full")[0].decode()), sessions.begin("read", tokens.of("read")[0].decode())
     assert (sessions.role_of(cookie), sessions.role_of(other)) == ("full", "read")
     clock.move(SECONDS - 1)
     assert sessions.role_of(cookie) == "full"
@@ -109,9 +110,28 @@ def test_a_session_ends_with_its_time_and_with_its_token(tmp_path: Path) -> None
     assert sessions.role_of(other) is None
 
 
-def test_a_cookie_that_was_changed_is_none(tmp_path: Path) -> None:
+def test_a_session_ends_with_the_token_that_began_it_though_another_one_is_valid(tmp_path: Path) -> None:
+    old, new = "the token that is exchanged, which somebody has read", "the token that comes after it, which nobody knows"
+    (tmp_path / "token").write_text(f"{new}\n{old}\n")
     sessions = Sessions(Tokens(Settings.model_construct(dashboard_data=tmp_path)))
-    cookie = sessions.begin("read")
+    cookie, other = sessions.begin("full", old), sessions.begin("full", new)
+    assert (sessions.role_of(cookie), sessions.role_of(other)) == ("full", "full")
+    (tmp_path / "token").write_text(f"{new}\n")
+    assert (sessions.role_of(cookie), sessions.role_of(other)) == (None, "full")
+
+
+def test_a_header_without_end_is_cut_off_before_anybody_has_signed_in(dashboard: Dashboard) -> None:
+    with socket.create_connection(("127.0.0.1", dashboard.port), 20) as stranger:
+        stranger.sendall(b"GET / HTTP/1.1\r\nX: ")
+        with pytest.raises(ConnectionError):
+            stranger.sendall(b"a" * 2**26)
+    assert dashboard.client.get("/healthz").status_code == 200
+
+
+def test_a_cookie_that_was_changed_is_none(tmp_path: Path) -> None:
+    tokens = Tokens(Settings.model_construct(dashboard_data=tmp_path))
+    sessions = Sessions(tokens)
+    cookie = sessions.begin("read", tokens.of("read")[0].decode())
     said, _, signature = cookie.rpartition(".")
     for wrong in (
         f"full{cookie[4:]}",

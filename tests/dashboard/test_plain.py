@@ -43,3 +43,10 @@ def test_a_value_that_refers_to_itself_is_read_and_not_told() -> None:
     knot.append(knot)
     with pytest.raises(NotPlain, match="too deep"):
         plain.to_json(plain.load(pickle.dumps(knot)))
+
+
+@pytest.mark.parametrize("value", [["x" * 100_000] * 1000, [{"x" * 100_000: 1}] * 1000], ids=["values", "keys"])
+def test_one_text_that_stands_in_many_places_is_too_much(value: Any) -> None:
+    read = plain.load(pickle.dumps(value))
+    with pytest.raises(NotPlain, match="too much"):
+        plain.to_json(read)

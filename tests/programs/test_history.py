@@ -76,7 +76,7 @@ def test_each_attempt_and_each_end_fits_the_others_whatever_is_killed(
                 workers.pop(0).send(SIGKILL)
                 workers.append(start_worker(own_master, worker_slots=2))
             case _:
-                slots = [slot for worker in workers for slot in worker.slots()]
+                slots = wait_until(lambda: [slot for worker in workers for slot in worker.slots()], "there is a slot")
                 with suppress(psutil.NoSuchProcess):  # it has just ended by itself, with a worker that was killed
                     random.choice(slots).kill()
     assert [future.result(60) for future in futures] == [n * n for n in range(TASKS)]

@@ -36,8 +36,8 @@ def results_of(job: str) -> Topic:
     return ("results", job)
 
 
-def plain(error: Exception) -> Exception:
-    """Without the frames that it went through: they hold what was asked, and what holds them may have the error."""
+def without_frames(error: Exception) -> Exception:
+    """The same error; the frames that it went through hold what was asked, and may be held by what has the error."""
     return error.with_traceback(None)
 
 
@@ -80,10 +80,10 @@ class Call:
                 raise EOFError
             self.value = self.run()
         except (EOFError, TaskyardError) as error:
-            self.error = plain(error)
+            self.error = without_frames(error)
         except Exception as error:
             logger.exception("a call failed")
-            self.error = plain(error)
+            self.error = without_frames(error)
         if self.value is None and self.error is None and self.deadline > now:
             return False
         self.finish()
@@ -221,7 +221,7 @@ class Committer:
                 except (StoreFull, StoreBroken):
                     raise
                 except TaskyardError as error:  # it has changed nothing
-                    call.error = plain(error)
+                    call.error = without_frames(error)
             if LEASE in self._waiting and not self._disk_full and self.engine.store.has_room():
                 self._serve(LEASE)  # runs while the disk writes: what is lent now is known to nobody as taken yet
             if self.engine.commit():  # where nothing was written nothing is known of the disk
@@ -244,7 +244,7 @@ class Committer:
             raise error
         else:
             logger.exception("a call failed")
-        call.error = plain(error)
+        call.error = without_frames(error)
 
     def _tell_full(self, error: StoreFull) -> None:
         if not self._disk_full:

@@ -27,6 +27,7 @@ MOST_KINDS = 200
 OTHERS = "(others)"
 """Counts together for the names beyond `MOST_KINDS`: whoever makes up a name for each task gets no counter for each."""
 COUNTED = ("submitted", "done", "failed", "cancelled", "attempts_failed")
+TIMED = ("wait", "run")
 
 
 class Levels(NamedTuple):
@@ -39,12 +40,12 @@ class Levels(NamedTuple):
 
 
 class _Counts:
-    """Of one name, since the master's start."""
+    """Of one name since the master's start, or of all since the last sample."""
 
     def __init__(self) -> None:
         self.many = dict.fromkeys(COUNTED, 0)
-        self.wait, self.run = list(EMPTY), list(EMPTY)
-        self.wait_seconds = self.run_seconds = 0.0
+        self.buckets = {what: list(EMPTY) for what in TIMED}
+        self.seconds = dict.fromkeys(TIMED, 0.0)
 
 
 class Gauges:
@@ -53,11 +54,10 @@ class Gauges:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._counted: list[tuple[str, str, int, float]] = []
-        """In this turn: name, what, how many, and of ``wait`` and ``run`` the seconds of each."""
+        """In this turn: name, what, how many, and of `TIMED` the seconds of each."""
         self._kinds: dict[str, _Counts] = {}
-        self._since = dict.fromkeys(COUNTED, 0)
-        """Counted since the last sample; the same for the next two."""
-        self._wait, self._run = list(EMPTY), list(EMPTY)
+        self._since = _Counts()
+        """The last sample."""
         self._levels: Levels | None = None
         """As they were in the last sample."""
         self._sampled: Levels | None = None
@@ -67,35 +67,25 @@ class Gauges:
         self._thin_at = 0.0
 
     def count(self, name: str, what: str, many: int = 1, seconds: float = 0.0) -> None:
-        """Note within a turn: one of `COUNTED`, or ``wait`` and ``run`` with the seconds that each of so many tasks took."""
+        """Note within a turn: one of `COUNTED`, or of `TIMED` with the seconds that each of so many tasks took."""
         self._counted.append((name, what, many, seconds))
 
     def keep(self) -> None:
         """The turn is committed."""
         for name, what, many, seconds in self._counted:
-            counts = self._kinds.get(name)
-            if counts is None:
-                if len(self._kinds) >= MOST_KINDS:
-                    name = OTHERS
-                counts = self._kinds.setdefault(name, _Counts())
-            if what == "wait":
-                index = bucket(seconds)
-                counts.wait[index] += many
-                self._wait[index] += many
-                counts.wait_seconds += many * max(0.0, seconds)
-            elif what == "run":
-                index = bucket(seconds)
-                counts.run[index] += many
-                self._run[index] += many
-                counts.run_seconds += many * max(0.0, seconds)
+            both = self._kinds.get(name) or self._new_kind(name), self._since
+            if what in TIMED:
+                index, spent = bucket(seconds), many * max(0.0, seconds)
+                for counts in both:
+                    counts.buckets[what][index] += many
+                    counts.seconds[what] += spent
             else:
-                counts.many[what] += many
-                self._since[what] += many
+                for counts in both:
+                    counts.many[what] += many
         self._counted.clear()
         if self._sampled is not None:
             self._levels, self._sampled = self._sampled, None
-            self._since = dict.fromkeys(COUNTED, 0)
-            self._wait, self._run = list(EMPTY), list(EMPTY)
+            self._since = _Counts()
 
     def undo(self) -> None:
         """The turn has changed nothing: what a sample had is in the next one."""
@@ -105,11 +95,12 @@ class Gauges:
     def kinds(self) -> list[Kind]:
         """Each name's counters."""
         return [
-            Kind._make(
-                (name, *counts.many.values(), tuple(counts.wait), tuple(counts.run), counts.wait_seconds, counts.run_seconds)
-            )
+            Kind._make((name, *counts.many.values(), *map(tuple, counts.buckets.values()), *counts.seconds.values()))
             for name, counts in self._kinds.items()
         ]
+
+    def _new_kind(self, name: str) -> _Counts:
+        return self._kinds.setdefault(name if len(self._kinds) < MOST_KINDS else OTHERS, _Counts())
 
     # Samples
 
@@ -123,12 +114,12 @@ class Gauges:
     def sample(self, wall: float, levels: Levels) -> None:
         """Write what has changed since the last one, in a turn of its own."""
         self._period = floor(wall / SAMPLE_SECONDS)
-        changed = levels != self._levels or any(self._since.values()) or any(self._wait) or any(self._run)
-        if changed:
+        many, buckets = self._since.many, self._since.buckets
+        if levels != self._levels or any(many.values()) or any(map(any, buckets.values())):
             at = self._period * SAMPLE_SECONDS
-            many = [self._since[what] for what in ("submitted", "done", "failed", "cancelled")]
-            new = Sample._make((at, SAMPLE_SECONDS, *levels, *many, tuple(self._wait), tuple(self._run)))
-            self._write(_merged([*self._read(at - 1, at), new]))  # there is one already where the clock was set back
+            counted = [many[what] for what in ("submitted", "done", "failed", "cancelled")]
+            new = Sample._make((at, SAMPLE_SECONDS, *levels, *counted, *map(tuple, buckets.values())))
+            self._write(_merged([*self._read(at - 1, at), new], at, SAMPLE_SECONDS))  # there is one where the clock was set back
             self._sampled = levels
         if wall >= self._thin_at or wall < self._thin_at - THIN_SECONDS:
             self._thin(wall)
@@ -140,7 +131,7 @@ class Gauges:
             return self._read(since, wall)
         begin = floor(since / step) * step
         steps = _steps(self._read(begin, wall), step)
-        return [_merged(samples, end, max(step, samples[-1].seconds)) for end, samples in steps if since < end <= wall]
+        return [_merged(samples, end, step) for end, samples in steps if since < end <= wall]
 
     def _thin(self, wall: float) -> None:
         """Make coarser what is old; a step is put together once all of it is."""
@@ -168,15 +159,15 @@ def _steps(samples: Iterable[Sample], step: float) -> Iterator[tuple[float, list
         yield number * step, list(group)
 
 
-def _merged(samples: list[Sample], at: float | None = None, seconds: float | None = None) -> Sample:
-    """Samples that follow each other as one: with the levels of the last, and the sums of what was counted."""
-    last = samples[-1]
+def _merged(samples: list[Sample], at: float, step: float) -> Sample:
+    """Samples that follow each other as one: with the levels of the last, and the sums of what was counted; as long as ``step``,
+    or as the longest of them."""
     wait, run = EMPTY, EMPTY
     for sample in samples:
         wait, run = add(wait, sample.wait), add(run, sample.run)
-    return last._replace(
-        at=last.at if at is None else at,
-        seconds=max(sample.seconds for sample in samples) if seconds is None else seconds,
+    return samples[-1]._replace(
+        at=at,
+        seconds=max(step, *(sample.seconds for sample in samples)),
         submitted=sum(sample.submitted for sample in samples),
         done=sum(sample.done for sample in samples),
         failed=sum(sample.failed for sample in samples),

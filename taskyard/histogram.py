@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from math import log
 
 BOUNDS: tuple[float, ...] = tuple(float(f"{10 ** (step / 4):.3g}") for step in range(-16, 21))
 """Upper bounds of the buckets in seconds, four a decade: from 0.1 ms to 100,000 s (28 hours). One more bucket is for what took
@@ -34,7 +33,6 @@ def quantile(counts: Sequence[int], q: float) -> float:
         if count and below + count >= rank:
             high = BOUNDS[min(index, len(BOUNDS) - 1)]
             low = BOUNDS[index - 1] if index else high / 10
-            share = (rank - below) / count if index < len(BOUNDS) else 1.0
-            return float(low * (high / low) ** share) if log(high / low) else high
+            return float(low * (high / low) ** ((rank - below) / count))
         below += count
     return BOUNDS[-1]

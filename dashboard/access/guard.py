@@ -83,7 +83,7 @@ class Guard:
             return None
         if not self._origins.knows_host(headers):
             return problem(421, "the dashboard does not go by this name; add it to DASHBOARD_HOSTS if it should")
-        if not self._origins.is_own(headers, ("https", "http")):
+        if not self._origins.is_own(headers):
             return problem(403, "a page of another origin asks; only the dashboard's own pages may")
         if path == SIGN_IN:
             return None

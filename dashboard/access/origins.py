@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -24,10 +23,12 @@ class Origins:
         host = headers.get("host", "")
         return ANY in self._hosts or host_of(f"//{host}") in self._hosts
 
-    def is_own(self, headers: Headers, schemes: Iterable[str]) -> bool:
+    def is_own(self, headers: Headers) -> bool:
         """Whether the page that asks, where one does, came from here."""
         origin = headers.get("origin")
-        return origin is None or origin.lower() in {f"{scheme}://{headers.get('host', '').lower()}" for scheme in schemes}
+        return origin is None or origin.lower() in {
+            f"{scheme}://{headers.get('host', '').lower()}" for scheme in ("https", "http")
+        }
 
 
 def host_of(url: str) -> str:

@@ -65,7 +65,7 @@ class Tokens:
     def _read(self, role: Role) -> list[bytes]:
         tokens = read_keys(self._files[role])
         if min(map(len, tokens)) < SHORTEST:
-            raise SettingsError(f"the token in {self._files[role]} is too short ; make it {SHORTEST} characters or more")
+            raise SettingsError(f"the token in {self._files[role]} is too short; make it {SHORTEST} characters or more")
         return tokens
 
 

@@ -66,8 +66,7 @@ def arguments_of(payload: bytes) -> tuple[Any, Opaque | None]:
         return None, Opaque(bytes=size, why="a function by value", how=HOW_ARGUMENTS)
     if payload[:1] == MANY:
         return None, Opaque(bytes=size, why="many calls in one task", how=HOW_ARGUMENTS)
-    told, opaque = value_of(payload, HOW_ARGUMENTS)
-    return told, opaque
+    return value_of(payload, HOW_ARGUMENTS)
 
 
 def result_out(result: Result, job: str) -> ResultOut:

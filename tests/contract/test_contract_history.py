@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from taskyard.errors import BadRequest
 from taskyard.histogram import quantile
 from taskyard.series import OutcomeSeries
 from tests.harness import KINDS, Harness, Kind, done, failed, task
+
+HOUR = 3600.0
 
 
 @pytest.fixture(params=KINDS)
@@ -66,6 +69,47 @@ def test_a_crash_costs_what_was_counted_since_the_last_sample_at_most(harness: H
     after = harness.queue.history(0, 0)
     assert after[:1] == before
     assert [sample.ready for sample in after[1:]] == [1]
+
+
+@pytest.mark.parametrize("crash", [False, True], ids=["while it runs", "while it is down"])
+def test_a_clock_that_is_set_back_costs_no_count(harness: Harness, crash: bool) -> None:
+    work(harness)
+    harness.advance(SAMPLE_SECONDS)
+    if crash:
+        harness.time.wall -= HOUR
+        harness.reopen()
+    else:
+        harness.committer.call(lambda: setattr(harness.time, "wall", harness.time.wall - HOUR))
+    harness.queue.submit([task("after it")])
+    harness.advance(SAMPLE_SECONDS)
+    assert [sample.submitted for sample in harness.queue.history(0, 0)][-1] == 1
+    harness.advance(HOUR)
+    told = harness.queue.history(0, 0)
+    assert (sum(sample.submitted for sample in told), sum(sample.done for sample in told)) == (7, 4)
+    assert [sample.at for sample in told] == sorted({sample.at for sample in told})
+
+
+def test_a_full_disk_costs_samples_and_neither_counts_nor_leases(harness: Harness) -> None:
+    harness.queue.submit([task(f"t-{number}") for number in range(60)])
+    harness.advance(SAMPLE_SECONDS)
+    harness.committer.call(partial(let_grow, harness, 0))
+    for _ in range(60):
+        assert len(harness.queue.lease("s", 1, 0)) == 1
+        harness.advance(SAMPLE_SECONDS)
+    written = len(harness.queue.history(0, 0))
+    assert written < 60, "there was no room for the others"
+    harness.committer.call(partial(let_grow, harness, 1000))
+    harness.advance(SAMPLE_SECONDS)
+    told = harness.queue.history(0, 0)
+    assert len(told) == written + 1
+    assert sum(sum(sample.wait) for sample in told) == 60
+    assert (told[-1].ready, told[-1].leased) == (0, 60)
+
+
+def let_grow(harness: Harness, pages: int) -> None:
+    """Let the file have so many more pages."""
+    (now,) = harness.engine.store.rows("SELECT * FROM pragma_page_count")[0]
+    harness.engine.store._db.execute(f"PRAGMA max_page_count={now + pages}").fetchall()
 
 
 def test_each_name_has_counters(harness: Harness) -> None:

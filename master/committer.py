@@ -296,7 +296,8 @@ class Committer:
             if due:
                 self._serve_waiting()  # a task may be ready now: it was delayed, or its worker is gone
                 self.engine.commit()  # as after a turn
-            self._sample()
+            if self.engine.take_sample():  # what has no room on the disk now is part of the next one
+                self.engine.commit()
             if not changed and due and pause > 0 and self._idle:
                 self.engine.store.give_back_space(IDLE_PAGES)
             return pause
@@ -304,11 +305,3 @@ class Committer:
             self.engine.rollback()
             self._tell_full(error)
             return 1.0
-
-    def _sample(self) -> None:
-        """Of no weight: what has no room on the disk now is part of the next one."""
-        try:
-            if self.engine.take_sample():
-                self.engine.commit()
-        except StoreFull:
-            self.engine.rollback()

@@ -109,6 +109,15 @@ def test_who_wants_to_join_a_queue_that_is_not_published_is_told_how(clone: Path
     assert "put COMPOSE_FILE=compose.yaml:compose.publish.yaml into .env" in said
 
 
+def test_the_dashboards_commands_print_its_links_and_start_prometheus(clone: Path) -> None:
+    links, monitoring = [block for kind, block in blocks_of("docs/dashboard.md") if kind == "sh"]
+    said = type_in(links, clone)
+    assert re.findall(r"^(.+?): +http://127\.0\.0\.1:\d+/sign-in#token=\S+$", said, re.MULTILINE) == ["everything", "to look on"]
+    type_in("export PROMETHEUS_PORT=0\n" + monitoring, clone)
+    assert type_in("docker compose ps prometheus --all --format '{{.Health}}'", clone).split() == ["healthy"]
+    type_in(f"docker rm --force {NAMES['COMPOSE_PROJECT_NAME']}-prometheus-1", clone)
+
+
 def test_programs_on_the_host_join_a_queue_that_is_published(clone: Path, virtual_environment: str) -> None:
     said = type_in(virtual_environment + f"export PUBLISHED_PORT={free_port()}\n" + block_with("eval"), clone)
     assert said.splitlines()[-1] == '"12 * 12 = 144"'

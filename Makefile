@@ -31,8 +31,8 @@ job: ## Run app/job.py on the running cluster
 	docker compose run --rm --no-deps --build job
 
 .PHONY: down
-down: ## Stop the cluster; tasks, results and key stay on their volumes
-	docker compose down
+down: ## Stop the cluster, and Prometheus; tasks, results and key stay on their volumes
+	docker compose down --remove-orphans
 
 .PHONY: logs
 logs: ## Follow the logs of master and workers

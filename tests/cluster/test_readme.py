@@ -115,7 +115,6 @@ def test_the_dashboards_commands_print_its_links_and_start_prometheus(clone: Pat
     assert re.findall(r"^(.+?): +http://127\.0\.0\.1:\d+/sign-in#token=\S+$", said, re.MULTILINE) == ["everything", "to look on"]
     type_in("export PROMETHEUS_PORT=0\n" + monitoring, clone)
     assert type_in("docker compose ps prometheus --all --format '{{.Health}}'", clone).split() == ["healthy"]
-    type_in(f"docker rm --force {NAMES['COMPOSE_PROJECT_NAME']}-prometheus-1", clone)
 
 
 def test_programs_on_the_host_join_a_queue_that_is_published(clone: Path, virtual_environment: str) -> None:
@@ -183,23 +182,34 @@ def test_the_mail_queue_delivers_fifty_mails_exactly_once_each(clone: Path) -> N
 
 def test_make_down_stops_the_cluster_and_keeps_its_results(clone: Path) -> None:
     type_in(block_with("make down"), clone)
-    assert not type_in("docker compose ps --all --quiet", clone)
+    assert not type_in("docker ps --all --quiet --filter name=taskyard-readme-", clone)
     kept = type_in("docker volume ls --quiet --filter name=taskyard-readme_", clone).split()
-    assert kept == [f"taskyard-readme_{name}" for name in ("dashboard", "data", "key")]
+    assert kept == [f"taskyard-readme_{name}" for name in ("dashboard", "data", "key", "prometheus")]
 
 
-def test_make_watch_brings_an_edited_app_into_the_workers(clone: Path) -> None:
+def test_make_watch_brings_an_edited_app_into_the_workers(clone: Path, tmp_path: Path) -> None:
     project = Project(NAMES["COMPOSE_PROJECT_NAME"], [clone / "compose.yaml"], **OWN_IMAGES)
-    watch = subprocess.Popen(
-        ["make", "watch"],
-        cwd=clone,
-        env=ENVIRONMENT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    said = tmp_path / "said"
+    with said.open("wb") as output:
+        watch = subprocess.Popen(
+            ["make", "watch"],
+            cwd=clone,
+            env=ENVIRONMENT | {"COMPOSE_PROGRESS": "plain"},
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def is_up() -> bool:
+        assert watch.poll() is None, said.read_text()
+        return "10 of 10" in project.log("job")
+
     try:
-        wait_until(lambda: "10 of 10" in project.log("job"), "it is up", 120)
+        try:
+            wait_until(is_up, "it is up", 300)  # images whose cached layers are gone are built anew
+        except AssertionError as error:
+            error.add_note(said.read_text())
+            raise
         wait_until(lambda: len(project.workers_heard_of()) == 5, "the workers have joined")
         tasks, job = clone / "app/tasks.py", clone / "app/job.py"
         tasks.write_text(tasks.read_text() + NEW_TASK)

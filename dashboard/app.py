@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from starlette.responses import RedirectResponse
 
 import taskyard
 from dashboard import problems
@@ -21,9 +20,11 @@ from dashboard.connections import Connections
 from dashboard.health import health_router
 from dashboard.log import AccessLog
 from dashboard.metrics import Metrics, metrics_router
+from dashboard.page import add_page
 from dashboard.rest.api import add_api
 from dashboard.rest.repeats import Repeats
 from dashboard.rest.stream import Streams
+from dashboard.source import Source
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
 
@@ -68,14 +69,9 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(health_router(connections))
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
-    app.add_api_route("/", to_the_description, include_in_schema=False)
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
+    add_page(app, Source(queue))
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)
     return app
-
-
-def to_the_description() -> RedirectResponse:
-    """What a browser sees first."""
-    return RedirectResponse("/docs", 303)

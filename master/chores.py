@@ -78,8 +78,9 @@ class Chores(Moves):
             self._deleted(rows)
 
     def _fail_unknown_names(self, now: float) -> None:
-        """Fail tasks whose name no worker has known for a lease time; without any worker they wait."""
-        workers = self._workers()
+        """Fail tasks whose name no worker has known for a lease time; without any worker, or while the queue is paused, they
+        wait."""
+        workers = [] if self._paused else self._workers()
         known = {name for session in workers for name in session.info["tasks"]}
         waiting = [name for name in self._backlog.names() if name not in known] if workers else []
         self._unknown_since = {name: self._unknown_since.get(name, now) for name in waiting}

@@ -1,7 +1,7 @@
 """The queue's semantics: the verbs of the contract. docs/contract.md has the state picture.
 
-Four files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
-clock does), and here the verbs that change something. Single-threaded: `master.committer` calls the verbs and decides
+Five files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
+clock does), `master.steering` (what people do to all that waits, or to workers), and here the other verbs. Single-threaded: `master.committer` calls the verbs and decides
 when to commit.
 """
 
@@ -16,6 +16,7 @@ from master.gauges import Levels
 from master.leases import Progress, Session
 from master.moves import Clock
 from master.ready import Entry
+from master.steering import Steering
 from master.views import REPLY_BYTES, Views
 from taskyard.errors import QueueFull
 from taskyard.model import END_STATES
@@ -27,7 +28,7 @@ SUSPECT_AFTER = 3
 """A task that was lost so many times together with its worker is leased alone from then on; lost again, an attempt is counted."""
 
 
-class Engine(Views, Chores):
+class Engine(Views, Chores, Steering):
     """All verbs of `taskyard.contract.Queue`; those that wait return what there is now.
 
     Arguments come from the wire as they are; replies are plain data. Raises what the contract says for each verb.
@@ -99,6 +100,8 @@ class Engine(Views, Chores):
             asking.connection = connection
         if asking.draining:
             return []
+        if self._paused:
+            return None
         alone = self._leases.by_seq.get(asking.alone)
         if alone is not None and alone.session is asking:
             return None
@@ -189,8 +192,8 @@ class Engine(Views, Chores):
         return True
 
     def has_ready(self) -> bool:
-        """Whether there is anything to lease, for whomever."""
-        return self._backlog.best(None) is not None
+        """Whether there is anything to lease now, for whomever."""
+        return not self._paused and self._backlog.best(None) is not None
 
     # Parts of the above
 

@@ -104,6 +104,13 @@ def read_seconds(value: Any, what: str) -> float:
     return float(value)
 
 
+def read_switch(value: Any, what: str) -> bool:
+    """True or false from the wire. Raises `BadRequest`."""
+    if type(value) is not bool:
+        raise BadRequest(f"{what} must be true or false")
+    return value
+
+
 def read_int(value: Any, what: str, least: int = 0) -> int:
     """A whole number from the wire. Raises `BadRequest`."""
     if type(value) is not int or not least <= value < 2**63:

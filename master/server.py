@@ -51,6 +51,7 @@ ARGUMENTS = {
     "forget": 1,
     "stats": 0,
     "workers": 0,
+    "pause": 1,
     "history": 2,
     "kinds": 0,
     "lease": 4,

@@ -100,8 +100,7 @@ class Views(Moves):
 
     def show(self, ids: Any, payloads: Any) -> list[Row]:
         """All that is known of these tasks, at most `REPLY_BYTES` of it."""
-        if type(payloads) is not bool:
-            raise BadRequest("payloads must be true or false")
+        rules.read_switch(payloads, "payloads")
         shown: list[Row] = []
         size = 0
         for task_id in rules.read_names(ids, "ids"):
@@ -155,6 +154,7 @@ class Views(Moves):
         return {
             **counts,
             "leased": len(self._leases),
+            "paused": self._paused,
             "bound": self._bound,
             "payload_limit": self.payload_limit,
             "lease": self._leases.lease_time,

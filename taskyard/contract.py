@@ -83,6 +83,9 @@ class Queue(Protocol):
     def forget(self, job: str) -> int:
         """Delete the ended tasks of a job. Returns how many."""
 
+    def pause(self, paused: bool) -> bool:
+        """Lend nothing more, until it is called with False; durable, and what runs goes on. Returns whether that was news."""
+
     def stats(self) -> dict[str, Any]:
         """Counts by state, totals since the store was made, the bound, sessions, and the file's size."""
 

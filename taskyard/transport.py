@@ -217,6 +217,10 @@ class RemoteQueue:
         """See `taskyard.contract.Queue.forget`."""
         return int(self._call("forget", job))
 
+    def pause(self, paused: bool) -> bool:
+        """See `taskyard.contract.Queue.pause`."""
+        return bool(self._call("pause", paused))
+
     def stats(self) -> dict[str, Any]:
         """See `taskyard.contract.Queue.stats`."""
         counted: dict[str, Any] = self._call("stats")

@@ -115,6 +115,7 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "lease", "s", 1, 0, names
     for switch in (None, 1, "yes"):
         yield "show", ["a"], switch
+        yield "pause", switch
     for count in NO_COUNT:
         yield "lease", "s", count, 0, None
         yield "results", "job", count, 10, 0

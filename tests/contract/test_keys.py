@@ -37,6 +37,7 @@ CALLS: dict[str, Callable[[RemoteQueue], Any]] = {
     "schedules": lambda queue: queue.schedules(),
     "retry": lambda queue: queue.retry(["nobody's"]),
     "forget": lambda queue: queue.forget("nobody's"),
+    "pause": lambda queue: queue.pause(False),
     "stats": lambda queue: queue.stats(),
     "workers": lambda queue: queue.workers(),
     "history": lambda queue: queue.history(0.0, 0.0),

@@ -50,7 +50,7 @@ class Chores(Moves):
 
     def _end_silent_sessions(self, now: float) -> None:
         for session in [s for s in self._leases.sessions.values() if s.deadline <= now]:
-            self._lost(session)
+            self._end_session(session, lost=True)
 
     def _make_due(self, wall: float) -> bool:
         """Delayed tasks whose time has come are ready; returns whether there may be more of them."""

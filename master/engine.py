@@ -1,8 +1,8 @@
 """The queue's semantics: the verbs of the contract. docs/contract.md has the state picture.
 
 Five files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
-clock does), `master.steering` (what people do to all that waits, or to workers), and here the other verbs. Single-threaded: `master.committer` calls the verbs and decides
-when to commit.
+clock does), `master.steering` (what people do to all that waits, or to workers), and here the other verbs. Single-threaded:
+`master.committer` calls the verbs and decides when to commit.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class Engine(Views, Chores, Steering):
             asking.connection = connection
         if asking.draining:
             return []
-        if self._paused:
+        if self._paused or asking.drain:  # nothing is said of the latter, lest a worker ask again before its heart has heard it
             return None
         alone = self._leases.by_seq.get(asking.alone)
         if alone is not None and alone.session is asking:
@@ -154,28 +154,29 @@ class Engine(Views, Chores, Steering):
                     counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value)
         return counted
 
-    def heartbeat(self, session: Any, info: Any) -> list[str]:
-        """Keep the session's leases; returns which of its tasks were cancelled meanwhile."""
+    def heartbeat(self, session: Any, info: Any) -> tuple[list[str], bool]:
+        """Keep the session's leases; returns which of its tasks were cancelled meanwhile, and whether it is to drain."""
         told = rules.read_info(info, self.payload_limit)
         beating = self._session(session)
         self._note_progress(beating, told.pop("progress"))
         beating.info = told
+        self._leases.gone.pop(beating.name, None)
         self.drained |= beating.draining
         # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
         beating.stop = {task_id: until for task_id, until in beating.stop.items() if until > beating.seen}
         rows = [(task_id, self._row(*split_id(task_id))) for task_id in beating.stop]
-        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES]
+        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES], beating.drain
 
     def leave(self, session: Any) -> int:
         """End a session in peace: what it holds goes back, no attempt is counted."""
-        leaving = self._leases.sessions.pop(rules.read_text(session, "session"), None)
-        return 0 if leaving is None else self._give_back(leaving, lost=False)
+        leaving = self._leases.sessions.get(rules.read_text(session, "session"))
+        return 0 if leaving is None else self._end_session(leaving, lost=False)
 
     def closed(self, connection: object) -> None:
         """A connection has closed: what was handed out on it goes back at once."""
         self.items.closed(connection)
         for session in [s for s in self._leases.sessions.values() if s.connection is connection]:
-            self._lost(session)
+            self._end_session(session, lost=True)
 
     def grant(self, seconds: float) -> None:
         """Put off the end of every session: for so long nobody listened to what they said."""

@@ -310,9 +310,10 @@ class Moves:
     def _workers(self) -> list[Session]:
         return [session for session in self._leases.sessions.values() if session.info]
 
-    def _lost(self, session: Session) -> None:
-        del self._leases.sessions[session.name]
-        self._give_back(session, lost=True)
+    def _end_session(self, session: Session, lost: bool) -> int:
+        """A session has left or was lost: what it holds goes back. Returns how many tasks that were."""
+        self._leases.end(session, self._clock.wall(), lost)
+        return self._give_back(session, lost)
 
     def _give_back(self, session: Session, lost: bool) -> int:
         """End all leases of a session; those of a lost one are remembered as losses. Returns how many tasks it held."""

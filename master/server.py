@@ -52,6 +52,7 @@ ARGUMENTS = {
     "stats": 0,
     "workers": 0,
     "pause": 1,
+    "drain": 1,
     "history": 2,
     "kinds": 0,
     "lease": 4,

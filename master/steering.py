@@ -1,4 +1,4 @@
-"""The verbs by which people steer the queue: pause."""
+"""The verbs by which people steer the queue: pause, drain."""
 
 from __future__ import annotations
 
@@ -18,3 +18,12 @@ class Steering(Moves):
         self.store.change(sql.PAUSE, int(paused))
         self._paused = paused
         return True
+
+    def drain(self, sessions: Any) -> int:
+        """Let workers take nothing more, finish what they run, and end; they hear of it with their next heartbeat. Returns how
+        many of them there are."""
+        names = set(rules.read_names(sessions, "sessions"))
+        told = [session for session in self._workers() if session.name in names]
+        for session in told:
+            session.drain = True
+        return len(told)

@@ -1,8 +1,8 @@
 """The queue's semantics: the verbs of the contract. docs/contract.md has the state picture.
 
-Four files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
-clock does), and here the verbs that change something. Single-threaded: `master.committer` calls the verbs and decides
-when to commit.
+Five files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
+clock does), `master.steering` (what people do to all that waits, or to workers), and here the other verbs. Single-threaded:
+`master.committer` calls the verbs and decides when to commit.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from master.gauges import Levels
 from master.leases import Progress, Session
 from master.moves import Clock
 from master.ready import Entry
+from master.steering import Steering
 from master.views import REPLY_BYTES, Views
 from taskyard.errors import QueueFull
 from taskyard.model import END_STATES
@@ -27,7 +28,7 @@ SUSPECT_AFTER = 3
 """A task that was lost so many times together with its worker is leased alone from then on; lost again, an attempt is counted."""
 
 
-class Engine(Views, Chores):
+class Engine(Views, Chores, Steering):
     """All verbs of `taskyard.contract.Queue`; those that wait return what there is now.
 
     Arguments come from the wire as they are; replies are plain data. Raises what the contract says for each verb.
@@ -99,6 +100,8 @@ class Engine(Views, Chores):
             asking.connection = connection
         if asking.draining:
             return []
+        if self._paused or asking.drain:  # nothing is said of the latter, lest a worker ask again before its heart has heard it
+            return None
         alone = self._leases.by_seq.get(asking.alone)
         if alone is not None and alone.session is asking:
             return None
@@ -151,28 +154,29 @@ class Engine(Views, Chores):
                     counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value)
         return counted
 
-    def heartbeat(self, session: Any, info: Any) -> list[str]:
-        """Keep the session's leases; returns which of its tasks were cancelled meanwhile."""
+    def heartbeat(self, session: Any, info: Any) -> tuple[list[str], bool]:
+        """Keep the session's leases; returns which of its tasks were cancelled meanwhile, and whether it is to drain."""
         told = rules.read_info(info, self.payload_limit)
         beating = self._session(session)
         self._note_progress(beating, told.pop("progress"))
         beating.info = told
+        self._leases.gone.pop(beating.name, None)
         self.drained |= beating.draining
         # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
         beating.stop = {task_id: until for task_id, until in beating.stop.items() if until > beating.seen}
         rows = [(task_id, self._row(*split_id(task_id))) for task_id in beating.stop]
-        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES]
+        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES], beating.drain
 
     def leave(self, session: Any) -> int:
         """End a session in peace: what it holds goes back, no attempt is counted."""
-        leaving = self._leases.sessions.pop(rules.read_text(session, "session"), None)
-        return 0 if leaving is None else self._give_back(leaving, lost=False)
+        leaving = self._leases.sessions.get(rules.read_text(session, "session"))
+        return 0 if leaving is None else self._end_session(leaving, lost=False)
 
     def closed(self, connection: object) -> None:
         """A connection has closed: what was handed out on it goes back at once."""
         self.items.closed(connection)
         for session in [s for s in self._leases.sessions.values() if s.connection is connection]:
-            self._lost(session)
+            self._end_session(session, lost=True)
 
     def grant(self, seconds: float) -> None:
         """Put off the end of every session: for so long nobody listened to what they said."""
@@ -189,8 +193,8 @@ class Engine(Views, Chores):
         return True
 
     def has_ready(self) -> bool:
-        """Whether there is anything to lease, for whomever."""
-        return self._backlog.best(None) is not None
+        """Whether there is anything to lease now, for whomever."""
+        return not self._paused and self._backlog.best(None) is not None
 
     # Parts of the above
 

@@ -6,9 +6,12 @@ import itertools
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from master.ready import Entry
+
+LAST_GONE = 50
+"""Workers that have left or were lost and are still told of."""
 
 
 @dataclass(eq=False, slots=True)
@@ -49,11 +52,23 @@ class Session:
     """Of tasks that it holds, by their seqs, as last told."""
     alone: int = 0
     """Seq of a task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
+    drain: bool = False
+    """Whether it is to drain; told at its heartbeats."""
 
     @property
     def draining(self) -> bool:
-        """Whether it takes no more leases."""
+        """Whether it has said that it takes no more leases."""
         return bool(self.info.get("draining"))
+
+
+class Gone(NamedTuple):
+    """A worker that was here."""
+
+    session: Session
+    left: float
+    """Epoch seconds."""
+    lost: bool
+    """Whether it was not heard of, or its connection closed, before it took its leave."""
 
 
 class Leases:
@@ -62,6 +77,8 @@ class Leases:
     def __init__(self, lease_time: float) -> None:
         self.lease_time = lease_time
         self.sessions: dict[str, Session] = {}
+        self.gone: dict[str, Gone] = {}
+        """Those of the last `LAST_GONE` workers that have not come back, the latest last."""
         self.by_seq: dict[int, Held] = {}
         """The lease of each task that is out."""
         self._held: dict[int, Held] = {}  # by token
@@ -83,9 +100,19 @@ class Leases:
         session = self.sessions.get(name)
         if session is None:
             session = self.sessions[name] = Session(name, 0.0, heard)
+            session.drain = name in self.gone and self.gone[name].session.drain
         session.seen = max(session.seen, heard)
         session.deadline = session.seen + self.lease_time
         return session
+
+    def end(self, session: Session, wall: float, lost: bool) -> None:
+        """Forget a session, but for what is told of a worker that is gone since ``wall`` (epoch s)."""
+        del self.sessions[session.name]
+        if session.info:
+            self.gone.pop(session.name, None)
+            self.gone[session.name] = Gone(session, wall, lost)
+            if len(self.gone) > LAST_GONE:
+                del self.gone[next(iter(self.gone))]
 
     def lend(self, entry: Entry, session: Session, now: float) -> int:
         """Note that ``session`` holds these tasks from ``now`` (monotonic s) on; returns the lease's token."""

@@ -64,6 +64,8 @@ class Moves:
         """What this transaction adds to the rows of `job`; written once, when it is committed."""
         self._seq: int = store.rows(sql.LAST_SEQ)[0][0]
         self._cursor: int = store.rows(sql.LAST_CURSOR)[0][0]
+        self._paused = self._reads_paused()
+        """Whether nothing is lent."""
         self._unknown_since: dict[str, float] = {}
         self._next_chores = 0.0
         self._looked = self._clock.monotonic(), self._clock.wall()
@@ -100,6 +102,11 @@ class Moves:
         self.items.reset()
         self.gauges.undo()
         self._schedules.reset()
+        self._paused = self._reads_paused()
+
+    def _reads_paused(self) -> bool:
+        row = self.store.row(sql.IS_PAUSED)
+        return row is not None and bool(row[0])
 
     # Counts
 
@@ -303,9 +310,10 @@ class Moves:
     def _workers(self) -> list[Session]:
         return [session for session in self._leases.sessions.values() if session.info]
 
-    def _lost(self, session: Session) -> None:
-        del self._leases.sessions[session.name]
-        self._give_back(session, lost=True)
+    def _end_session(self, session: Session, lost: bool) -> int:
+        """A session has left or was lost: what it holds goes back. Returns how many tasks that were."""
+        self._leases.end(session, self._clock.wall(), lost)
+        return self._give_back(session, lost)
 
     def _give_back(self, session: Session, lost: bool) -> int:
         """End all leases of a session; those of a lost one are remembered as losses. Returns how many tasks it held."""

@@ -51,6 +51,8 @@ ARGUMENTS = {
     "forget": 1,
     "stats": 0,
     "workers": 0,
+    "pause": 1,
+    "drain": 1,
     "history": 2,
     "kinds": 0,
     "lease": 4,

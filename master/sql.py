@@ -178,6 +178,8 @@ SELECT max(coalesce((SELECT max(ended) FROM task), 0), coalesce((SELECT max(ende
     (SELECT value FROM meta WHERE key = 'cursor'))
 """
 KEEP_CURSOR = "UPDATE meta SET value = max(value, ?) WHERE key = 'cursor'"
+IS_PAUSED = "SELECT value FROM meta WHERE key = 'paused'"
+PAUSE = "INSERT INTO meta VALUES ('paused', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 COUNT_STATES = """
 SELECT state, sum(many) FROM (
     SELECT state, count(*) AS many FROM task GROUP BY state

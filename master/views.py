@@ -9,6 +9,7 @@ from operator import itemgetter
 from typing import Any
 
 from master import rules, sql
+from master.leases import Session
 from master.moves import Moves
 from master.series import SeriesRows, without
 from taskyard.errors import BadRequest
@@ -100,8 +101,7 @@ class Views(Moves):
 
     def show(self, ids: Any, payloads: Any) -> list[Row]:
         """All that is known of these tasks, at most `REPLY_BYTES` of it."""
-        if type(payloads) is not bool:
-            raise BadRequest("payloads must be true or false")
+        rules.read_switch(payloads, "payloads")
         shown: list[Row] = []
         size = 0
         for task_id in rules.read_names(ids, "ids"):
@@ -155,6 +155,7 @@ class Views(Moves):
         return {
             **counts,
             "leased": len(self._leases),
+            "paused": self._paused,
             "bound": self._bound,
             "payload_limit": self.payload_limit,
             "lease": self._leases.lease_time,
@@ -164,21 +165,10 @@ class Views(Moves):
         }
 
     def workers(self) -> list[Row]:
-        """What each live worker told of itself."""
+        """What each worker told of itself: those that are alive, then those that left, the latest first."""
         now = self.now()
-        return [
-            (
-                session.name,
-                session.info["host"],
-                session.info["slots"],
-                session.info["busy"],
-                tuple(session.info["tasks"]),
-                session.leased,
-                round(now - session.seen, 3),
-                session.info["python"],
-            )
-            for session in self._workers()
-        ]
+        alive = [_worker(session, now, 0.0, False) for session in self._workers()]
+        return alive + [_worker(session, now, left, lost) for session, left, lost in reversed(self._leases.gone.values())]
 
     def history(self, since: Any, step: Any) -> list[Row]:
         """Samples behind a moment, the oldest first, in steps of so many seconds at least."""
@@ -192,6 +182,15 @@ class Views(Moves):
     def _told(self, row: Row) -> Row:
         """A task's row without its seq, and with the state of a leased one."""
         return row[1:] if row[0] not in self._leases.by_seq else (*row[1 : STATE + 1], "leased", *row[STATE + 2 :])
+
+
+def _worker(session: Session, now: float, left: float, lost: bool) -> Row:
+    """As `taskyard.model.WorkerInfo` has it."""
+    info, draining = session.info, session.drain or session.draining
+    told = (info[field] for field in ("host", "slots", "busy"))
+    told_too = (info[field] for field in ("python", "pid", "version", "cpu", "memory", "started"))
+    silent = round(now - session.seen, 3)
+    return (session.name, *told, tuple(info["tasks"]), session.leased, silent, *told_too, left, lost, draining)
 
 
 def alone_rows(rows: Iterable[Row]) -> Iterator[Row]:

@@ -15,6 +15,7 @@ from taskyard.model import (
     JobInfo,
     Kind,
     Lease,
+    Orders,
     Outcome,
     Result,
     Running,
@@ -46,11 +47,11 @@ class Queue(Protocol):
         Raises `StoreFull` (nothing was taken: keep the outcomes and settle them again), `PayloadTooLarge`.
         """
 
-    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
-        """Keep all leases of ``session`` for another lease time. Returns ids of its tasks to stop: cancelled meanwhile.
+    def heartbeat(self, session: str, info: dict[str, Any]) -> Orders:
+        """Keep all leases of ``session`` for another lease time. Returns what it is to do: stop tasks, drain.
 
-        ``info``: host, slots, busy, tasks, draining, python, schedules (`Schedule` tuples), and progress: (done, total, note)
-        by the id of the task.
+        ``info``: host, slots, busy, tasks, draining, python, version, pid, cpu, memory, started (see `WorkerInfo`), schedules
+        (`Schedule` tuples), and progress: (done, total, note) by the id of the task.
         """
 
     def leave(self, session: str) -> int:
@@ -83,11 +84,17 @@ class Queue(Protocol):
     def forget(self, job: str) -> int:
         """Delete the ended tasks of a job. Returns how many."""
 
+    def pause(self, paused: bool) -> bool:
+        """Lend nothing more, until it is called with False; durable, and what runs goes on. Returns whether that was news."""
+
+    def drain(self, sessions: Sequence[str]) -> int:
+        """Let these workers take nothing more, finish what they run, and end. Returns how many of them are alive."""
+
     def stats(self) -> dict[str, Any]:
         """Counts by state, totals since the store was made, the bound, sessions, and the file's size."""
 
     def workers(self) -> list[WorkerInfo]:
-        """Sessions that are alive."""
+        """Workers that are alive, then the last 50 that left or were lost, the latest first."""
 
     def history(self, since: float, step: float) -> list[Sample]:
         """What the queue did since then (epoch s), oldest first, in steps of at least ``step`` seconds that are over."""

@@ -31,6 +31,7 @@ from taskyard.model import (
     JobInfo,
     Kind,
     Lease,
+    Orders,
     Outcome,
     Result,
     Running,
@@ -168,10 +169,9 @@ class RemoteQueue:
         """The same for outcomes in series."""
         return sum(self._call("settle", session, list(map(tuple, message))) for message in self._messages(outcomes))
 
-    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
+    def heartbeat(self, session: str, info: dict[str, Any]) -> Orders:
         """See `taskyard.contract.Queue.heartbeat`."""
-        stop: list[str] = self._call("heartbeat", session, info)
-        return stop
+        return Orders._make(self._call("heartbeat", session, info))
 
     def leave(self, session: str) -> int:
         """See `taskyard.contract.Queue.leave`."""
@@ -216,6 +216,14 @@ class RemoteQueue:
     def forget(self, job: str) -> int:
         """See `taskyard.contract.Queue.forget`."""
         return int(self._call("forget", job))
+
+    def pause(self, paused: bool) -> bool:
+        """See `taskyard.contract.Queue.pause`."""
+        return bool(self._call("pause", paused))
+
+    def drain(self, sessions: Sequence[str]) -> int:
+        """See `taskyard.contract.Queue.drain`."""
+        return int(self._call("drain", list(sessions)))
 
     def stats(self) -> dict[str, Any]:
         """See `taskyard.contract.Queue.stats`."""

@@ -75,7 +75,7 @@ def show_task(task_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Js
 def workers(as_json: Json = False) -> None:
     """List the workers that are alive."""
     with connect() as queue:
-        alive = queue.workers()
+        alive = [worker for worker in queue.workers() if not worker.left]
     columns = ("worker", "host", "python", "slots", "busy", "leased", "heard of", "tasks")
     cells = [
         (w.session[:8], w.host, w.python, w.slots, w.busy, w.leased, f"{w.silent:.1f} s ago", ", ".join(w.tasks)) for w in alive

@@ -56,6 +56,15 @@ NO_INFO: list[Any] = [
     {"host": "x" * 100_000},
     {"draining": "no"},
     {"python": 3},
+    {"version": 3},
+    {"version": "x" * 100_000},
+    {"pid": "1"},
+    {"cpu": "much"},
+    {"cpu": float("nan")},
+    {"cpu": -1},
+    {"memory": 0.5},
+    {"memory": -1},
+    {"started": float("inf")},
     {"python": "x" * 100_000},
     {"progress": [("a", 1, 2, "")]},
     {"progress": {"a": (1, HUGE, "")}},
@@ -106,15 +115,18 @@ def calls() -> Iterator[tuple[Any, ...]]:
             yield "jobs", text, 10, 0
             yield "lease", "s", 1, 0, [text]
         yield "cancel", [text]
+        yield "drain", [text]
         yield "retry", [text]
         yield "show", [text], True
     for names in (7, "a", {"a": 1}, {1}):
         yield "cancel", names
+        yield "drain", names
         yield "retry", names
         yield "show", names, True
         yield "lease", "s", 1, 0, names
     for switch in (None, 1, "yes"):
         yield "show", ["a"], switch
+        yield "pause", switch
     for count in NO_COUNT:
         yield "lease", "s", count, 0, None
         yield "results", "job", count, 10, 0

@@ -374,7 +374,7 @@ class QueueMachine(RuleBasedStateMachine):
         worker = self.model.hear(session)
         worker.names, worker.draining = frozenset(names), draining
         told = [task_id for task_id, until in worker.stop.items() if until > self.model.now]
-        assert sorted(self.queue.heartbeat(session, {"host": "h", "tasks": names, "draining": draining})) == sorted(told)
+        assert sorted(self.queue.heartbeat(session, {"host": "h", "tasks": names, "draining": draining}).stop) == sorted(told)
 
     @rule(session=st.sampled_from(SESSIONS))
     def leave(self, session: str) -> None:

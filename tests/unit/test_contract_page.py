@@ -26,6 +26,7 @@ from taskyard.model import (
     JobInfo,
     Kind,
     Lease,
+    Orders,
     Outcome,
     Result,
     Running,
@@ -47,7 +48,23 @@ VERBS = {name: verb for name, verb in vars(Queue).items() if inspect.isfunction(
 
 @pytest.mark.parametrize(
     "kind",
-    [*SERIES, Task, Lease, Outcome, Result, Found, Details, Running, JobInfo, Schedule, ScheduleInfo, WorkerInfo, Sample, Kind],
+    [
+        *SERIES,
+        Task,
+        Lease,
+        Outcome,
+        Result,
+        Found,
+        Details,
+        Running,
+        JobInfo,
+        Schedule,
+        ScheduleInfo,
+        Orders,
+        WorkerInfo,
+        Sample,
+        Kind,
+    ],
 )
 def test_what_travels_has_the_fields_of_the_page_in_its_order_with_its_defaults(kind: Any) -> None:
     # On the wire there are bare tuples: whoever writes a client in another language has nothing but this page.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -11,7 +12,6 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
-from dashboard.page import words
 from dashboard.page.look import COLOURS, FAVICON, ICONS, STYLE, THEME_SCRIPT
 from dashboard.source import Asked, Source
 from taskyard.errors import TaskyardError
@@ -40,6 +40,21 @@ class Text(TextElement):
         """Change it, where it has changed."""
         if text != self.text:
             self.text = text
+
+
+class Moment(Element):
+    """A moment (epoch seconds) in the words and the time zone of whoever looks."""
+
+    def __init__(self, moment: float) -> None:
+        super().__init__("time")
+        self.set(moment)
+
+    def set(self, moment: float) -> None:
+        """Tell another one."""
+        told = f"new Date({int(moment * 1000)}).toLocaleString([], {{dateStyle: 'medium', timeStyle: 'medium'}})"
+        if self.props.get(":textContent") != told:
+            self.props["datetime"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+            self.props[":textContent"] = told
 
 
 class Page:
@@ -141,7 +156,7 @@ class Page:
 
     def _pause_button(self) -> None:
         self._pause: ui.button | None = None
-        if self.acts and self.source.can("pause"):
+        if self.acts:
             self._pause = ui.button("Pause", icon="pause", on_click=self._switch).props("flat dense")
 
     async def _switch(self) -> None:
@@ -159,8 +174,9 @@ class Page:
             self._pause.set_text("Resume" if paused else "Pause")
             self._pause.set_icon("play_arrow" if paused else "pause")
         why = f" ({self.source.why[:300]})" if self.source.why else ""
-        lost = f"The queue does not answer since {words.clock(since)}{why}; the page goes on by itself when it is back."
-        self._lost.show(lost if since else "")
+        self._lost.show(
+            "The queue does not answer since " if since else "", since, f"{why}; the page goes on by itself when it is back."
+        )
 
 
 class _Banner:
@@ -170,12 +186,18 @@ class _Banner:
         with Element("div").props(f"role={role}") as self._region:
             with Element("div").classes(f"banner {classes}") as self._line:
                 ui.icon(icon).props('size="1.5rem"')
-                self._text = Text("span")
+                with Element("span"):
+                    self._text = Text("span")
+                    self._moment = Moment(0.0)
+                    self._rest = Text("span")
         self._region.set_visibility(False)
 
-    def show(self, text: str) -> None:
+    def show(self, text: str, moment: float = 0.0, rest: str = "") -> None:
         """Say this, or nothing."""
         self._text.say(text)
+        self._rest.say(rest)
+        self._moment.set(moment)
+        self._moment.set_visibility(bool(moment))
         if self._region.visible != bool(text):
             self._region.set_visibility(bool(text))
 

@@ -31,11 +31,10 @@ async def overview(request: Request, range: str = "10m") -> None:
     shown = RANGES.get(range, RANGES["10m"])
     with Element("div").classes("top"):
         Text("h1", "Overview")
-        with Element("nav").classes("pages").props('aria-label="Range of the plots"'):
+        with Element("nav").classes("themes").props('aria-label="Range of the plots"'):
             for key, one in RANGES.items():
                 current = ' aria-current="true"' if one is shown else ""
-                link = Text("a", one.label, "q-btn").props(f'href="/?range={key}"{current}')
-                link.style("padding: .4rem .7rem; line-height: 1.3;" + ("background: var(--code);" if one is shown else ""))
+                Text("a", one.label).props(f'href="/?range={key}"{current}')
     no_workers = Empty("No worker is there: tasks wait.", "make scale N=5")
     numbers = _numbers()
     plots = _plots(shown)
@@ -43,7 +42,7 @@ async def overview(request: Request, range: str = "10m") -> None:
 
     async def tell() -> None:
         snapshot = page.source.now()
-        no_workers.show(bool(snapshot.at) and not _alive(snapshot) and not page.source.lost_since)
+        no_workers.show(bool(snapshot.at) and all(worker.left for worker in snapshot.workers) and not page.source.lost_since)
         for name, (value, more) in _told(snapshot).items():
             numbers[name][0].say(value)
             numbers[name][1].say(more)
@@ -92,12 +91,8 @@ def _plots(shown: charts.Range) -> list[ui.echart]:
     return made
 
 
-def _alive(snapshot: Snapshot) -> list[object]:
-    return [worker for worker in snapshot.workers if not getattr(worker, "left", 0)]
-
-
 def _told(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
-    stats, alive = snapshot.stats, [worker for worker in snapshot.workers if not getattr(worker, "left", 0)]
+    stats, alive = snapshot.stats, [worker for worker in snapshot.workers if not worker.left]
     busy, slots = sum(worker.busy for worker in alive), sum(worker.slots for worker in alive)
     recent = [sample for sample in snapshot.samples if sample.at > snapshot.at - 600]
     waits = [sum(counts) for counts in zip(*(sample.wait for sample in recent), strict=True)]

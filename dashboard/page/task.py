@@ -10,19 +10,16 @@ from nicegui import ui
 from nicegui.element import Element
 
 from dashboard.page import values, words
-from dashboard.page.frame import Empty, Page, Text, state_chip
+from dashboard.page.frame import Empty, Moment, Page, Text, state_chip
 from dashboard.page.look import COLOURS, ICONS
 from dashboard.page.tasks import address
 from dashboard.source import Attempt
 from taskyard.model import BY_CAUSE, OPEN_STATES, Details, Running
 
-CALLS = {"alone": "Call", "result": "Result", "traceback": "Traceback"}
-
 
 async def task(request: Request, id: str = "") -> None:
     """``/task?id=…``"""
     page = Page(request, f"Task {id[:60]}", "/tasks")
-    Text("p", "", "small").classes("soft")
     with Element("div").classes("top"):
         Text("h1", f"Task {id}")
         with Element("div").classes("pages"):
@@ -128,9 +125,7 @@ def _facts(task: Details) -> None:
         "Priority": str(task.priority) if task.priority else "",
         "Attempts": f"{task.attempts}, retries: {retries}",
         "Time limit": words.duration(task.time_limit) if task.time_limit else "",
-        "Due": words.clock(task.due) if task.state == "delayed" else "",
         "Cause": task.cause,
-        "Kept until": words.clock(task.forgotten),
     }
     with Element("dl").classes("facts"):
         Text("dt", "State")
@@ -143,6 +138,10 @@ def _facts(task: Details) -> None:
             if text:
                 Text("dt", name)
                 Text("dd", text)
+        if task.forgotten:
+            Text("dt", "Kept until")
+            with Element("dd"):
+                Moment(task.forgotten)
 
 
 def _timeline(task: Details, attempts: Sequence[Attempt], host: str) -> None:
@@ -169,8 +168,9 @@ def _event(state: str, what: str, moment: float) -> None:
         ui.icon(ICONS[state]).style(f"color: {COLOURS[state]}")
         Text("div", what)
         if moment:
-            late = "" if moment > time.time() else f" · {words.ago(moment)}"
-            Text("div", f"{words.clock(moment)}{late}", "soft small")
+            with Element("div").classes("soft small"):
+                Moment(moment)
+                Text("span", "" if moment > time.time() else f" · {words.ago(moment)}")
 
 
 def _host_of(page: Page, session: str) -> str:

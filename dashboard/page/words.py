@@ -46,11 +46,6 @@ def ago(moment: float, now: float | None = None) -> str:
     return "just now" if seconds < 1.5 else f"{duration(round(seconds))} ago"
 
 
-def clock(moment: float) -> str:
-    """``2026-11-26 16:02:11 UTC`` of epoch seconds; empty for none."""
-    return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(moment)) if moment else ""
-
-
 def size(count: float) -> str:
     """``1.4 MB``."""
     for unit in SIZES:

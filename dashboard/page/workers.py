@@ -48,9 +48,6 @@ async def workers(request: Request) -> None:
     async def tell() -> None:
         snapshot = page.source.now()
         rows = [_row(worker, snapshot) for worker in snapshot.workers]
-        if page.source.can("drain"):
-            for row in rows:
-                row["drains"] = not row["gone"] and row["state"] != "draining"
         there, gone = [row for row in rows if not row["gone"]], [row for row in rows if row["gone"]]
         for table, shown in ((alive, there), (left, gone)):
             if table.rows != shown:
@@ -80,17 +77,15 @@ def _table(page: Page, label: str) -> ui.table:
 
 
 def _row(worker: WorkerInfo, snapshot: Snapshot) -> dict[str, Any]:
-    left, lost = float(getattr(worker, "left", 0.0)), bool(getattr(worker, "lost", False))
-    cpu, memory = getattr(worker, "cpu", None), getattr(worker, "memory", None)
     running = [one for one in snapshot.running if one.session == worker.session]
-    version, pid = getattr(worker, "version", ""), getattr(worker, "pid", 0)
-    state, icon, colour = _state(worker, left, lost)
-    used = [f"CPU {cpu:.1f}" if cpu is not None else "", words.size(memory) if memory else ""]
-    about = [f"Taskyard {version}" if version else "", f"Python {worker.python}", f"pid {pid}" if pid else ""]
+    state, icon, colour = _state(worker)
+    used = (f"CPU {worker.cpu:.1f}", words.size(worker.memory)) if worker.memory else ()
+    since = f"up {words.duration(round(snapshot.at - worker.started))}" if worker.started and not worker.left else ""
+    about = (f"Taskyard {worker.version}", f"Python {worker.python}", f"pid {worker.pid}", since)
     return {
         "session": worker.session,
         "host": worker.host,
-        "gone": bool(left),
+        "gone": bool(worker.left),
         "state": state,
         "icon": icon,
         "colour": colour,
@@ -99,18 +94,18 @@ def _row(worker: WorkerInfo, snapshot: Snapshot) -> dict[str, Any]:
         "busy": worker.busy,
         "share": round(100 * worker.busy / max(1, worker.slots)),
         "load": " · ".join(filter(None, (f"{worker.busy} of {words.many(worker.slots, 'slot')} busy", *used))),
-        "task": running[0].name if running and not left else "",
+        "task": running[0].name if running and not worker.left else "",
         "href": f"/task?id={quote(running[0].id, safe='')}" if running else "",
         "progress": _progress(running),
-        "heard": f"{'lost' if lost else 'left'} {words.ago(left)}" if left else _heard(worker.silent),
-        "drains": False,
+        "heard": f"{state} {words.ago(worker.left)}" if worker.left else _heard(worker.silent),
+        "drains": not worker.left and not worker.draining,
     }
 
 
-def _state(worker: WorkerInfo, left: float, lost: bool) -> tuple[str, str, str]:
-    if left:
-        return ("lost", "error", COLOURS["failed"]) if lost else ("left", "logout", COLOURS["cancelled"])
-    if getattr(worker, "draining", False):
+def _state(worker: WorkerInfo) -> tuple[str, str, str]:
+    if worker.left:
+        return ("lost", "error", COLOURS["failed"]) if worker.lost else ("left", "logout", COLOURS["cancelled"])
+    if worker.draining:
         return "draining", "logout", COLOURS["delayed"]
     if worker.silent > SILENT:
         return "silent", "warning", COLOURS["failed"]

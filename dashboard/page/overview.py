@@ -71,12 +71,13 @@ def _numbers() -> dict[str, tuple[Text, Text]]:
             with Element("a" if name in LINKS else "div").classes("card") as card:
                 if name in LINKS:
                     card.props(f'href="{LINKS[name]}"')
+                value = Text("div", "–", "value")
                 with Element("div").classes("state"):
                     state = name.split(" ")[0]
                     if state in ICONS:
                         ui.icon(ICONS[state]).style(f"color: {COLOURS[state]}")
                     Text("span", name)
-                made[name] = Text("div", "–", "value"), Text("div", "", "soft small")
+                made[name] = value, Text("div", "", "soft small")
     return made
 
 
@@ -98,10 +99,10 @@ def _told(snapshot: Snapshot) -> dict[str, tuple[str, str]]:
     waits = [sum(counts) for counts in zip(*(sample.wait for sample in recent), strict=True)]
     counts = {state: (words.number(stats.get(state, 0)), "") for state in ("ready", "leased", "delayed")}
     return {
-        "done a second": (words.number(snapshot.done), f"{words.number(stats.get('done', 0))} results kept"),
+        "done a second": (words.number(snapshot.done), f"{words.number(stats.get('done', 0))} kept"),
         "failed a second": (words.number(snapshot.failed), ""),
         **counts,
-        "failed": (words.number(stats.get("failed", 0)), "kept, to be tried again"),
+        "failed": (words.number(stats.get("failed", 0)), "kept"),
         "workers": (words.number(len(alive)), f"{busy} of {words.many(slots, 'slot')} busy"),
-        "wait, p99": (words.duration(quantile(waits, 0.99)) if any(waits) else "–", "in the last 10 min"),
+        "wait, p99": (words.short(quantile(waits, 0.99)) if any(waits) else "–", "last 10 min"),
     }

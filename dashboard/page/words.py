@@ -38,6 +38,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def short(seconds: float) -> str:
+    """A duration in one unit: ``99 s``, ``1.7 h``."""
+    for length, unit in UNITS:
+        if seconds >= 2 * length:
+            return f"{seconds / length:.2g} {unit}"
+    return f"{seconds:.0f} s" if seconds >= 60 else duration(seconds)
+
+
 def ago(moment: float, now: float | None = None) -> str:
     """``12 s ago`` of epoch seconds; empty for none."""
     if not moment:

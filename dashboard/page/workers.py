@@ -30,7 +30,7 @@ WORKER = f"""<div :class="'card' + (props.row.gone ? ' gone' : '')" role="listit
   <div v-if="!props.row.gone" class="small">{{{{ props.row.load }}}}</div>
   <div v-if="props.row.task" class="small" style="margin-top: .5rem">
     <a class="id" :href="props.row.href">{{{{ props.row.task }}}}</a><div>{{{{ props.row.progress }}}}</div></div>
-  <div v-else-if="!props.row.gone" class="small soft" style="margin-top: .5rem">waits for a task</div>
+  <div v-else-if="!props.row.gone && !props.row.busy" class="small soft" style="margin-top: .5rem">waits for a task</div>
   <div class="top" style="margin-top: .5rem; min-height: 2.25rem">
     <span class="soft small">{{{{ props.row.heard }}}}</span>DRAIN</div>
 </div>"""
@@ -81,7 +81,7 @@ def _row(worker: WorkerInfo, snapshot: Snapshot) -> dict[str, Any]:
     state, icon, colour = _state(worker)
     used = (f"CPU {worker.cpu:.1f}", words.size(worker.memory)) if worker.memory else ()
     since = f"up {words.duration(round(snapshot.at - worker.started))}" if worker.started and not worker.left else ""
-    about = (f"Taskyard {worker.version}", f"Python {worker.python}", f"pid {worker.pid}", since)
+    about = (f"Taskyard {worker.version}", f"Python {worker.python}", f"pid {worker.pid}" if worker.pid else "", since)
     return {
         "session": worker.session,
         "host": worker.host,

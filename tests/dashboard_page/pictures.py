@@ -1,11 +1,13 @@
-"""Draws the pictures of docs/pictures: ten busy minutes of a queue, in a few seconds. ``python -m tests.dashboard_page.pictures``"""
+"""Draws the pictures of docs/pictures from ten busy minutes of a queue: ``python -m tests.dashboard_page.pictures``"""
 
 from __future__ import annotations
 
 import math
 import sys
 import tempfile
+import threading
 import time
+from itertools import count
 from pathlib import Path
 
 from playwright.sync_api import Browser
@@ -22,48 +24,64 @@ SECONDS = 600
 
 
 class Stage:
-    """A master whose clock runs from ten minutes ago until now, with workers that are no more than their words."""
+    """A master whose clock runs from ten minutes ago until now and on, with workers that are no more than their words."""
 
     def __init__(self, folder: Path) -> None:
         self.harness = Harness(folder, "manager")
         self.queue = self.harness.queue
         self.harness.time.wall = time.time() - SECONDS
         self._held: list[tuple[str, Lease]] = []
+        self._numbers = count()
+        self._stopping = threading.Event()
+        self._player = threading.Thread(target=self._go_on)
 
     def play(self) -> None:
-        """The ten minutes."""
-        count = 4800
-        ids = [f"thumbnails-{number}" for number in range(count)]
-        self._submit("nightly-report", "report", 900)
-        self._submit("newsletter", "send_mail", 260)
-        for second in range(SECONDS):
-            busy = 0.55 + 0.35 * math.sin(second / 55) + 0.1 * math.sin(second / 7)
-            if second % 5 == 0:
-                self._submit("thumbnails", "resize", round(32 + 30 * busy), ids)
-            for worker in range(WORKERS):
-                self._beat(worker, busy)
-            self._settle(second, busy)
-            for worker in range(WORKERS):
-                leases = self.queue.lease(f"worker-{worker}", round(1 + 2.2 * busy), 0)
-                self._held += [(f"worker-{worker}", lease) for lease in leases]
-            self.harness.advance(1)
-        self._submit("thumbnails", "resize", len(ids), ids)
+        """The ten minutes; then it goes on by itself."""
+        self._submit("nightly-report", "report", range(900))
+        self._submit("newsletter", "send_mail", range(260))
+        self._submit("thumbnails", "resize", range(3600))
         self.queue.submit([task("train-0", job="train-model", name="train", payload=encode(((40,), {"rate": 0.01})), priority=9)])
-        self.queue.lease("worker-0", 1, 0)
         for worker in range(WORKERS):
             self._beat(worker, 0.9)
-        self.queue.heartbeat("worker-9", {"host": "worker-9", "slots": 2, "tasks": ["resize"], "python": "3.13", "version": "0.1.0"})
+        self.queue.lease("worker-0", 1, 0)
+        gone = {"host": "worker-9", "slots": 2, "tasks": ["resize"], "python": "3.13", "version": "0.1.0", "pid": 7}
+        self.queue.heartbeat("worker-9", gone)
         self.queue.leave("worker-9")
+        while self.harness.time.wall < time.time():
+            self._step()
+        self._player.start()
 
-    def _submit(self, job: str, name: str, count: int, ids: list[str] | None = None) -> None:
-        chosen = [ids.pop(0) for _ in range(min(count, len(ids)))] if ids is not None else [f"{job}-{n}" for n in range(count)]
-        given = {"send_mail": lambda n: ((f"reader-{n}@example.org",), {})}.get(name, lambda n: ((n,), {"width": 800}))
-        self.queue.submit(
-            [
-                task(one, job=job, name=name, payload=encode(given(int(one.rpartition("-")[2]))), retries=0, priority=len(job) % 3)
-                for one in chosen
-            ]
-        )
+    def stop(self) -> None:
+        """No further."""
+        self._stopping.set()
+        self._player.join(10)
+        self.harness.end()
+
+    def _go_on(self) -> None:
+        while not self._stopping.wait(max(0.0, self.harness.time.wall - time.time())):
+            self._step()
+
+    def _step(self) -> None:
+        second = next(self._numbers)
+        busy = 0.55 + 0.35 * math.sin(second / 55) + 0.1 * math.sin(second / 7)
+        if second % 5 == 0:
+            self._submit("thumbnails", "resize", range(3600 + 10 * second, 3650 + 10 * second - second % 15))
+        for worker in range(WORKERS):
+            self._beat(worker, busy)
+        for worker in range(WORKERS):
+            leases = self.queue.lease(f"worker-{worker}", 1 + (second * (worker + 3) % 7 < 5 * busy) + (busy > 0.7), 0)
+            self._held += [(f"worker-{worker}", lease) for lease in leases]
+        self.harness.advance(1)
+        if second % 2:
+            self._settle(second, busy)
+
+    def _submit(self, job: str, name: str, numbers: range) -> None:
+        tasks = []
+        for number in numbers:
+            call = ((f"reader-{number}@example.org",), {}) if name == "send_mail" else ((number,), {"width": 800})
+            given = {"job": job, "name": name, "payload": encode(call), "retries": 0, "priority": len(job) % 3}
+            tasks.append(task(f"{job}-{number}", **given))
+        self.queue.submit(tasks)
 
     def _beat(self, worker: int, busy: float) -> None:
         progress = {"train-0": (14.0, 40.0, "epoch 14, loss 0.071")} if worker == 0 else {}
@@ -125,7 +143,7 @@ def main(folder: Path) -> None:
                 draw(browser, dashboard, folder)
         finally:
             dashboard.close()
-            stage.harness.end()
+            stage.stop()
 
 
 if __name__ == "__main__":

@@ -47,6 +47,7 @@ def add_page(app: FastAPI, source: Source, may_act: MayAct = role_allows) -> Non
         favicon=FAVICON,
         dark=None,
         tailwind=False,
+        language="en-US",
         reconnect_timeout=RECONNECT_SECONDS,
         show_welcome_message=False,
     )

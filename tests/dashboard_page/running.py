@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from taskyard.local import LocalCluster
 from taskyard.settings import Settings
@@ -18,6 +18,7 @@ from tests.contract.master_process import free_port
 from tests.harness import wait_until
 
 FULL, READ = "the full token of the page's tests, long enough", "the read-only token of the page's tests, long enough"
+expect.set_options(timeout=15_000)
 DESKTOP, PHONE, SMALL_PHONE = (1280, 800), (390, 844), (360, 740)
 
 

@@ -26,6 +26,7 @@ CLIENT = frozenset(
         "cancel",
         "find",
         "show",
+        "attempts",
         "running",
         "jobs",
         "schedules",

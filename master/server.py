@@ -44,6 +44,7 @@ ARGUMENTS = {
     "cancel": 1,
     "find": 4,
     "show": 2,
+    "attempts": 1,
     "running": 2,
     "jobs": 3,
     "schedules": 0,

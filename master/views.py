@@ -117,6 +117,31 @@ class Views(Moves):
             shown.append(row)
         return shown
 
+    def attempts(self, ids: Any) -> list[Row]:
+        """Attempts of these tasks, each task's from its first on; at most `REPLY_BYTES` of them."""
+        told: list[Row] = []
+        size = 0
+        for task_id in rules.read_names(ids, "ids"):
+            rows = self._attempts(task_id)
+            size += sum(len(row[-1]) for row in rows)
+            if told and (size > REPLY_BYTES or len(told) + len(rows) > REPLY_ROWS):
+                break
+            told += rows
+        return told
+
+    def _attempts(self, task_id: str) -> list[Row]:
+        row = self._row(*split_id(task_id))
+        if row is None:
+            return []
+        seq, state = row[:2]
+        rows = self.store.rows(sql.ATTEMPTS_OF, seq)
+        if state == "done":
+            rows += self.store.rows(sql.DONE_ATTEMPT, seq) or self.store.rows(sql.DONE_ATTEMPT_OF_PART, seq)
+        held = self._leases.by_seq.get(seq)
+        if held is not None:
+            rows.append((held.entry.attempts + 1, held.session.host, held.session.name, held.at, 0.0, "leased", ""))
+        return [(task_id, *one) for one in rows]
+
     def running(self, job: Any, limit: Any) -> list[Row]:
         """Leased tasks with their progress, the longest lease first."""
         limit, now = _rows(limit), self.now()

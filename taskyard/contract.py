@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from taskyard.model import (
+    Attempt,
     Details,
     Found,
     JobInfo,
@@ -68,6 +69,10 @@ class Queue(Protocol):
 
     def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
         """All that is known of these tasks, without ``payloads`` but for those; what is not known is left out."""
+
+    def attempts(self, ids: Sequence[str]) -> list[Attempt]:
+        """Attempts of these tasks, each task's in their order: the last 20 that failed, a last one that ended well, and the one
+        that is under way."""
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """Leased tasks of a job (None: any) with their progress, the longest lease first."""

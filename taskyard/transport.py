@@ -26,6 +26,7 @@ from taskyard.errors import (
 from taskyard.keys import Authkey
 from taskyard.model import (
     PROTOCOL,
+    Attempt,
     Details,
     Found,
     JobInfo,
@@ -196,6 +197,10 @@ class RemoteQueue:
     def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
         """See `taskyard.contract.Queue.show`."""
         return list(map(Details._make, self._call("show", list(ids), payloads)))
+
+    def attempts(self, ids: Sequence[str]) -> list[Attempt]:
+        """See `taskyard.contract.Queue.attempts`."""
+        return list(map(Attempt._make, self._call("attempts", list(ids))))
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """See `taskyard.contract.Queue.running`."""

@@ -115,11 +115,13 @@ def calls() -> Iterator[tuple[Any, ...]]:
             yield "jobs", text, 10, 0
             yield "lease", "s", 1, 0, [text]
         yield "cancel", [text]
+        yield "attempts", [text]
         yield "drain", [text]
         yield "retry", [text]
         yield "show", [text], True
     for names in (7, "a", {"a": 1}, {1}):
         yield "cancel", names
+        yield "attempts", names
         yield "drain", names
         yield "retry", names
         yield "show", names, True

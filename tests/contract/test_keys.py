@@ -32,6 +32,7 @@ CALLS: dict[str, Callable[[RemoteQueue], Any]] = {
     "cancel": lambda queue: queue.cancel(["nobody's"]),
     "find": lambda queue: queue.find(None, None, 1, 0),
     "show": lambda queue: queue.show(["nobody's"]),
+    "attempts": lambda queue: queue.attempts(["nobody's"]),
     "running": lambda queue: queue.running(None, 1),
     "jobs": lambda queue: queue.jobs(None, 1, 0),
     "schedules": lambda queue: queue.schedules(),

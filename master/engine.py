@@ -62,19 +62,6 @@ class Engine(Views, Chores, Steering):
             cancelled += 1
         return cancelled
 
-    def retry(self, ids: Any) -> int:
-        """Move failed tasks back to ready, their attempts forgotten."""
-        retried = 0
-        for task_id in rules.read_names(ids, "ids"):
-            for seq, job in self.store.rows(sql.RETRY, *split_id(task_id)):
-                self._move("failed", "ready")
-                self._count_job(job, "failed", -1)
-                self._backlog.push_row(seq, self._clock.wall())
-                retried += 1
-        if retried:
-            self.store.change(sql.KEEP_CURSOR, self._cursor)  # the withdrawn results may have been the last
-        return retried
-
     def forget(self, job: Any) -> int:
         """Delete the ended tasks of a job."""
         rules.read_text(job, "job")

@@ -280,10 +280,20 @@ FROM task WHERE prefix = ? AND number = ?
 """
 
 
-def find(by_state: bool, by_job: bool) -> str:
-    """Tasks of a state, of a job, of both or of neither, in the order of their age."""
-    where = " AND ".join(["state = ?"] * by_state + ["job = ?"] * by_job) or "TRUE"
+def find(state: object, job: object, name: object, text: object) -> str:
+    """Tasks of a state, of a job, of a name, with a text in their ids, in the order of their age. What is None is not asked for;
+    the rest are the arguments."""
+    asked = {"state = ?": state, "job = ?": job, "name = ?": name, "instr(id, ?)": text}
+    where = " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
     return f"SELECT {FOUND_COLUMNS} FROM task WHERE {where} ORDER BY seq"
+
+
+def failed(name: object, job: object, cause: object) -> str:
+    """Prefix and number of failed tasks, those that failed first. What is None is not asked for; the rest are the arguments, and
+    a limit."""
+    asked = {"name = ?": name, "job = ?": job, "substr(cause, 1, length(?)) = ?": cause}
+    where = " AND ".join(["state = 'failed'", *(words for words, value in asked.items() if value is not None)])
+    return f"SELECT prefix, number FROM task WHERE {where} ORDER BY ended LIMIT ?"
 
 
 ADD_SERIES = """

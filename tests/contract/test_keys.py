@@ -37,6 +37,7 @@ CALLS: dict[str, Callable[[RemoteQueue], Any]] = {
     "jobs": lambda queue: queue.jobs(None, 1, 0),
     "schedules": lambda queue: queue.schedules(),
     "retry": lambda queue: queue.retry(["nobody's"]),
+    "retry_all": lambda queue: queue.retry_all("nobody's", None, None),
     "forget": lambda queue: queue.forget("nobody's"),
     "pause": lambda queue: queue.pause(False),
     "drain": lambda queue: queue.drain(["nobody's"]),

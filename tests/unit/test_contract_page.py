@@ -40,7 +40,7 @@ from taskyard.model import (
 )
 from taskyard.series import LeaseSeries, OutcomeSeries, ResultSeries, TaskSeries
 from taskyard.settings import Settings
-from taskyard.transport import LONGEST_WAIT
+from taskyard.transport import LONGEST_WAIT, RETRY_LIMIT
 
 PAGE = (Path(__file__).parents[2] / "docs/contract.md").read_text()
 SERIES = (TaskSeries, LeaseSeries, OutcomeSeries, ResultSeries)
@@ -112,6 +112,7 @@ DEFAULTS = Settings.model_construct()
         f"Empty after `wait` s (at most {LONGEST_WAIT:g})",
         f"when {REPLY_BYTES // 2**20} MiB are reached",
         f"the last {KEPT_ATTEMPTS} that failed",
+        f"At most {RETRY_LIMIT:,}, those that failed first",
         f"note of at most {LONGEST_NOTE} characters",
         f"older than {MISSED_SECONDS:g} s",
         f"at most {MOMENTS_LIMIT:,} at a time",

@@ -13,7 +13,7 @@ from typing import Any
 from master import rules, sql
 from master.chores import Chores
 from master.gauges import Levels
-from master.leases import Progress, Session
+from master.leases import Held, Progress, Session
 from master.moves import Clock
 from master.ready import Entry
 from master.steering import Steering
@@ -57,22 +57,10 @@ class Engine(Views, Chores, Steering):
             held = self._leases.take_back(row[0])
             if held is not None:
                 held.session.stop[task_id] = self.now() + self._leases.lease_time
+                self._keep_attempt(row[0], row[4] + 1, held, "cancelled", "cancelled")
             self._end(row, "cancelled", b"", "cancelled", row[4])
             cancelled += 1
         return cancelled
-
-    def retry(self, ids: Any) -> int:
-        """Move failed tasks back to ready, their attempts forgotten."""
-        retried = 0
-        for task_id in rules.read_names(ids, "ids"):
-            for seq, job in self.store.rows(sql.RETRY, *split_id(task_id)):
-                self._move("failed", "ready")
-                self._count_job(job, "failed", -1)
-                self._backlog.push_row(seq, self._clock.wall())
-                retried += 1
-        if retried:
-            self.store.change(sql.KEEP_CURSOR, self._cursor)  # the withdrawn results may have been the last
-        return retried
 
     def forget(self, job: Any) -> int:
         """Delete the ended tasks of a job."""
@@ -121,7 +109,7 @@ class Engine(Views, Chores, Steering):
                 break
             entry = window.pop(min(limit, before_suspect or 1))
             payloads = entry.payloads or list(self.store.rows(sql.PAYLOAD, entry.seq)[0])
-            token = self._leases.lend(entry, asking, now)
+            token = self._leases.lend(entry, asking, now, wall)
             if not entry.attempts:
                 self.gauges.count(entry.name, "wait", entry.many, wall - entry.since)
             lent.append(
@@ -137,21 +125,22 @@ class Engine(Views, Chores, Steering):
     def settle(self, session: Any, rows: Any) -> int:
         """Take outcomes. An outcome whose lease was lost counts only if it is the first *done* of its task."""
         series = rules.read_outcomes(rows, self.payload_limit)
-        self._session(session)
+        settling = self._session(session)
         now, counted = self._clock.wall(), 0
         for outcomes in series:
+            held = self._leases.by_token.get(outcomes.token)
             entry = self._leases.take(outcomes.token, outcomes.prefix, outcomes.first, len(outcomes.values))
-            if entry is not None:
-                self._settle(entry, outcomes, now)
+            if entry is not None and held is not None:
+                self._settle(entry, outcomes, now, held)
                 counted += entry.many
                 continue
             for index, value in enumerate(outcomes.values):
                 entry = self._leases.take(outcomes.token, outcomes.prefix, outcomes.first + index, 1)
-                if entry is not None:
-                    self._settle(entry, part(outcomes, index, index + 1), now)
+                if entry is not None and held is not None:
+                    self._settle(entry, part(outcomes, index, index + 1), now, held)
                     counted += 1
                 elif outcomes.kind == "done":
-                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value)
+                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value, settling)
         return counted
 
     def heartbeat(self, session: Any, info: Any) -> tuple[list[str], bool]:
@@ -159,7 +148,7 @@ class Engine(Views, Chores, Steering):
         told = rules.read_info(info, self.payload_limit)
         beating = self._session(session)
         self._note_progress(beating, told.pop("progress"))
-        beating.info = told
+        beating.info, beating.host = told, told["host"]
         self._leases.gone.pop(beating.name, None)
         self.drained |= beating.draining
         # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
@@ -201,19 +190,19 @@ class Engine(Views, Chores, Steering):
     def _session(self, name: Any, heard: float | None = None) -> Session:
         return self._leases.session(rules.read_text(name, "session"), self.now() if heard is None else heard)
 
-    def _settle(self, entry: Entry, outcomes: OutcomeSeries, now: float) -> None:
+    def _settle(self, entry: Entry, outcomes: OutcomeSeries, now: float, held: Held) -> None:
         """Take outcomes of tasks whose leases were just taken back."""
         if outcomes.seconds:
             self.gauges.count(entry.name, "run", entry.many, outcomes.seconds / entry.many)
         if outcomes.kind == "done":
-            self._end_done(entry, outcomes.values, now)
+            self._end_done(entry, outcomes.values, now, held)
         elif outcomes.kind == "released" and outcomes.delay <= 0:
             self._backlog.push(entry)
         else:
             for index, value in enumerate(outcomes.values):
                 one = entry.part(index, index + 1)
                 if outcomes.kind == "failed":
-                    self._attempt_failed(one, value, outcomes.cause, outcomes.delay, outcomes.final)
+                    self._attempt_failed(one, value, outcomes.cause, held, outcomes.delay, outcomes.final)
                 else:
                     self._put_off(self._alone(one), outcomes.delay, one.attempts, "")
 

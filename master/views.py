@@ -12,6 +12,7 @@ from master import rules, sql
 from master.leases import Session
 from master.moves import Moves
 from master.series import SeriesRows, without
+from master.sought import Sought
 from taskyard.errors import BadRequest
 from taskyard.model import END_STATES, OPEN_STATES, Details, Found
 from taskyard.series import ResultSeries, join_id, split_id
@@ -50,14 +51,16 @@ class Views(Moves):
             limit -= len(values)
         return page
 
-    def find(self, state: Any, job: Any, limit: Any, after: Any) -> list[Row]:
+    def find(self, state: Any, job: Any, limit: Any, after: Any, name: Any = None, text: Any = None) -> list[Row]:
         """Tasks in a state (None: any), oldest first, skipping ``after``."""
         limit, after = _rows(limit), rules.read_int(after, "after")
-        if job is not None:
-            rules.read_text(job, "job")
+        for value, what in ((job, "job"), (name, "name"), (text, "text")):
+            if value is not None:
+                rules.read_text(value, what)
+        sought = Sought(job, name, text)
         if state is not None and rules.read_text(state, "state") not in (*OPEN_STATES, *END_STATES):
             raise BadRequest(f"no state {state!r:.100}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
-        found = self._leased(job) if state == "leased" else self._found(state, job)
+        found = self._leased(sought) if state == "leased" else self._found(state, sought)
         page: list[Row] = []
         for run in found:
             skipped = min(after, len(run))
@@ -67,28 +70,29 @@ class Views(Moves):
                 break
         return _page(page, *LONG_OF_FOUND)
 
-    def _leased(self, job: str | None) -> Iterator[Sequence[Row]]:
+    def _leased(self, sought: Sought) -> Iterator[Sequence[Row]]:
         """Leased tasks with their seqs, the oldest lease first."""
         for held, seq in self._leases.all():
-            if job in (None, held.entry.job):
-                if held.entry.series:
-                    yield SeriesRows(self._series.by_seq(held.entry.series), seq, seq + 1, "ready")
+            entry = held.entry
+            if sought.fits(entry.job, entry.name, entry.prefix, entry.number + seq - entry.seq):
+                if entry.series:
+                    yield SeriesRows(self._series.by_seq(entry.series), seq, seq + 1, "ready")
                 else:
                     yield self.store.rows(sql.FIND_ONE, seq)
 
-    def _found(self, state: str | None, job: str | None) -> Iterator[Sequence[Row]]:
+    def _found(self, state: str | None, sought: Sought) -> Iterator[Sequence[Row]]:
         """Tasks of a state with their seqs, oldest first, in runs."""
-        given = [value for value in (state, job) if value is not None]
-        rows: Iterator[Sequence[Row]] = ([row] for row in self.store.each(sql.find(state is not None, job is not None), *given))
+        given = [value for value in (state, *sought) if value is not None]
+        rows: Iterator[Sequence[Row]] = ([row] for row in self.store.each(sql.find(state, *sought), *given))
         leased = self._leases.by_seq
         if state == "ready":
             rows = (row for row in rows if row[0][0] not in leased)
         if state not in (None, "ready", "done"):
             return rows
-        return merge(rows, self._of_series(state, job), key=lambda run: run[0][0])
+        return merge(rows, self._of_series(state, sought), key=lambda run: run[0][0])
 
-    def _of_series(self, state: str | None, job: str | None) -> Iterator[Sequence[Row]]:
-        for series in self._series.all(job):
+    def _of_series(self, state: str | None, sought: Sought) -> Iterator[Sequence[Row]]:
+        for series in self._series.all(sought.job):
             for begin, end, done in self._series.runs(series):
                 if done:
                     runs = [(begin, end)] if state != "ready" else []
@@ -97,7 +101,8 @@ class Views(Moves):
                 else:
                     runs = [(begin, end)] if state is None else []
                 for run in runs:
-                    yield SeriesRows(series, *run, "done" if done else "ready")
+                    for some in sought.runs(series, *run):
+                        yield SeriesRows(series, *some, "done" if done else "ready")
 
     def show(self, ids: Any, payloads: Any) -> list[Row]:
         """All that is known of these tasks, at most `REPLY_BYTES` of it."""
@@ -116,6 +121,31 @@ class Views(Moves):
                 break
             shown.append(row)
         return shown
+
+    def attempts(self, ids: Any) -> list[Row]:
+        """Attempts of these tasks, each task's from its first on; at most `REPLY_BYTES` of them."""
+        told: list[Row] = []
+        size = 0
+        for task_id in rules.read_names(ids, "ids"):
+            rows = self._attempts(task_id)
+            size += sum(len(row[-1]) for row in rows)
+            if told and (size > REPLY_BYTES or len(told) + len(rows) > REPLY_ROWS):
+                break
+            told += rows
+        return told
+
+    def _attempts(self, task_id: str) -> list[Row]:
+        row = self._row(*split_id(task_id))
+        if row is None:
+            return []
+        seq, state = row[:2]
+        rows = self.store.rows(sql.ATTEMPTS_OF, seq)
+        if state == "done":
+            rows += self.store.rows(sql.DONE_ATTEMPT, seq) or self.store.rows(sql.DONE_ATTEMPT_OF_PART, seq)
+        held = self._leases.by_seq.get(seq)
+        if held is not None:
+            rows.append((held.entry.attempts + 1, held.session.host, held.session.name, held.at, 0.0, "leased", ""))
+        return [(task_id, *one) for one in rows]
 
     def running(self, job: Any, limit: Any) -> list[Row]:
         """Leased tasks with their progress, the longest lease first."""

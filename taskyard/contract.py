@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from taskyard.model import (
+    Attempt,
     Details,
     Found,
     JobInfo,
@@ -63,11 +64,17 @@ class Queue(Protocol):
     def cancel(self, ids: Sequence[str]) -> int:
         """Cancel open tasks. Returns how many were open."""
 
-    def find(self, state: str | None, job: str | None, limit: int, after: int) -> list[Found]:
-        """Tasks in a state (None: any), of a job (None: any), oldest first, skipping ``after``."""
+    def find(
+        self, state: str | None, job: str | None, limit: int, after: int, name: str | None = None, text: str | None = None
+    ) -> list[Found]:
+        """Tasks in a state, of a job, of a name, with a text in their ids (None: any), oldest first, skipping ``after``."""
 
     def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
         """All that is known of these tasks, without ``payloads`` but for those; what is not known is left out."""
+
+    def attempts(self, ids: Sequence[str]) -> list[Attempt]:
+        """Attempts of these tasks, each task's in their order: the last 20 that failed, a last one that ended well, and the one
+        that is under way."""
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """Leased tasks of a job (None: any) with their progress, the longest lease first."""
@@ -80,6 +87,9 @@ class Queue(Protocol):
 
     def retry(self, ids: Sequence[str]) -> int:
         """Move failed tasks back to ready with their attempts forgotten. Returns how many."""
+
+    def retry_all(self, name: str | None, job: str | None, cause: str | None) -> int:
+        """The same for all failed tasks of a name, of a job, with a cause that begins so (None: any). Returns how many."""
 
     def forget(self, job: str) -> int:
         """Delete the ended tasks of a job. Returns how many."""

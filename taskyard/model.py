@@ -150,6 +150,25 @@ class Details(NamedTuple):
     """Leased: the worker that has it."""
 
 
+class Attempt(NamedTuple):
+    """One delivery of a task, as `attempts` tells it."""
+
+    id: str
+    """Of the task."""
+    number: int
+    """1 for the first, and again for the first after a `retry`."""
+    host: str
+    """Empty, as is the session: to a release that did not keep it."""
+    session: str
+    leased: float
+    """Epoch seconds; 0: not known, since its lease was lost."""
+    ended: float
+    """Epoch seconds; 0: it is under way."""
+    kind: Literal["leased", "done", "failed", "cancelled"]
+    """``leased``: it is under way."""
+    cause: str
+
+
 class Running(NamedTuple):
     """A leased task, with what it told of its progress (`taskyard.progress`)."""
 

@@ -7,7 +7,7 @@ import pytest
 from master.committer import LEASE
 from taskyard.errors import StoreFull
 from taskyard.model import Orders
-from tests.harness import LEASE_TIME, Harness, InThread, done, schedule, task
+from tests.harness import LEASE_TIME, Harness, InThread, done, failed, schedule, task
 
 # Pausing
 
@@ -144,3 +144,53 @@ def test_only_workers_that_are_there_can_be_told_to_drain(harness: Harness) -> N
     harness.queue.leave("gone")
     assert harness.queue.drain(["never said who it was", "gone"]) == 0
     assert harness.queue.drain([]) == 0
+
+
+# Retrying all of a kind
+
+
+def test_all_failed_tasks_of_a_kind_are_retried_and_no_others(harness: Harness) -> None:
+    named = {
+        "a": ("add", "one", "exit: 1"),
+        "b": ("mul", "one", "exit: 2"),
+        "c": ("add", "two", "exception: KeyError"),
+        "d": ("add", "one", "exit: 1"),
+    }
+    harness.queue.submit([task(task_id, name=name, job=job, retries=0) for task_id, (name, job, _) in named.items()])
+    harness.queue.submit([task("delayed", name="add", job="one", delay=60)])
+
+    def fail_all() -> None:
+        harness.queue.settle("s", [failed(lease, named[lease.id][2]) for lease in harness.queue.lease("s", 9, 0)])
+
+    def ready() -> str:
+        return "".join(found.id for found in harness.queue.find("ready", None, 10, 0))
+
+    for kind, ids in (
+        ((None, None, None), "abcd"),
+        (("add", None, None), "acd"),
+        ((None, "one", None), "abd"),
+        ((None, None, "exit: "), "abd"),
+        ((None, None, "exit: 2"), "b"),
+        (("add", "one", "ex"), "ad"),
+        (("add", "one", "1"), ""),
+        (("div", None, None), ""),
+    ):
+        fail_all()
+        assert harness.queue.retry_all(*kind) == len(ids)
+        assert ready() == ids
+    assert harness.queue.stats()["delayed"] == 1
+
+
+def test_more_than_one_call_moves_are_retried_those_first_that_failed_first(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("master.steering", "taskyard.transport"):
+        monkeypatch.setattr(f"{place}.RETRY_LIMIT", 2)
+    harness.queue.submit([task(name, retries=0) for name in "abcde"])
+    for lease in reversed(harness.queue.lease("s", 9, 0)):
+        harness.queue.settle("s", [failed(lease)])
+    assert harness.queue._call("retry_all", None, None, None) == 2
+    assert [found.id for found in harness.queue.find("ready", None, 10, 0)] == ["d", "e"]
+    assert harness.queue.retry_all(None, None, None) == 3
+    assert harness.queue.stats()["failed"] == 0
+    assert harness.queue.results("job", 0, 10, 0) == []

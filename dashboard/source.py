@@ -8,12 +8,13 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar
 
 from dashboard.connections import PATIENCE, Connections
-from taskyard.errors import TaskyardError, Unreachable
+from taskyard.contract import Queue
+from taskyard.errors import TaskyardError
 from taskyard.log import get_logger
-from taskyard.model import Details, Found, JobInfo, Kind, Running, Sample, State, WorkerInfo
+from taskyard.model import Attempt, Details, Found, JobInfo, Kind, Running, Sample, State, WorkerInfo
 from taskyard.transport import RemoteQueue
 
 T = TypeVar("T")
@@ -35,45 +36,6 @@ MOST_ANSWERS = 200
 """Answers kept for pages that ask the same."""
 CALLS = 4
 """Calls for pages under way at a time, beside the poller's."""
-
-
-class Attempt(Protocol):
-    """One delivery of a task; see the verb ``attempts``."""
-
-    @property
-    def number(self) -> int: ...
-    @property
-    def host(self) -> str: ...
-    @property
-    def leased(self) -> float: ...
-    @property
-    def ended(self) -> float: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def cause(self) -> str: ...
-
-
-class Asked(Protocol):
-    """The verbs that the page asks of a queue."""
-
-    def stats(self) -> dict[str, Any]: ...
-    def workers(self) -> list[WorkerInfo]: ...
-    def running(self, job: str | None, limit: int) -> list[Running]: ...
-    def jobs(self, job: str | None, limit: int, after: int) -> list[JobInfo]: ...
-    def kinds(self) -> list[Kind]: ...
-    def history(self, since: float, step: float) -> list[Sample]: ...
-    def find(
-        self, state: str | None, job: str | None, limit: int, after: int, name: str | None = None, text: str | None = None
-    ) -> list[Found]: ...
-    def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]: ...
-    def attempts(self, ids: Sequence[str]) -> Sequence[Attempt]: ...
-    def cancel(self, ids: Sequence[str]) -> int: ...
-    def retry(self, ids: Sequence[str]) -> int: ...
-    def retry_all(self, name: str | None, job: str | None, cause: str | None) -> int: ...
-    def forget(self, job: str) -> int: ...
-    def drain(self, sessions: Sequence[str]) -> int: ...
-    def pause(self, paused: bool) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,12 +137,8 @@ class Source:
 
     async def tasks(self, state: State | None, job: str, name: str, text: str, limit: int, after: int) -> list[Found]:
         """A page of tasks, the oldest first; ``name``, ``job`` and ``text`` (part of the id): empty for any."""
-
-        def ask(queue: Asked) -> list[Found]:
-            more = {key: value for key, value in (("name", name), ("text", text)) if value}
-            return queue.find(state, job or None, limit, after, **more)
-
-        return await self._shared(("tasks", state, job, name, text, limit, after), ask)
+        asked = state, job or None, limit, after, name or None, text or None
+        return await self._shared(("tasks", *asked), lambda queue: queue.find(*asked))
 
     async def task(self, task: str) -> Details | None:
         """All that is known of a task; None: the queue does not know it."""
@@ -189,26 +147,20 @@ class Source:
 
     async def attempts(self, task: str) -> Sequence[Attempt]:
         """The attempts of a task that are known, the first one first."""
-        if not self.can("attempts"):
-            return []
         return await self._shared(("attempts", task), lambda queue: queue.attempts([task]))
 
-    async def act(self, ask: Callable[[Asked], T]) -> T:
+    async def act(self, ask: Callable[[Queue], T]) -> T:
         """Change something; what pages see next is what the queue tells after it."""
         try:
-            return await self._connections.call(lambda queue: ask(cast(Asked, queue)))
+            return await self._connections.call(ask)
         finally:
             self._answers.clear()
 
-    def can(self, verb: str) -> bool:
-        """Whether this release has a verb."""
-        return hasattr(self._queue, verb)
-
-    async def _shared(self, key: tuple[Any, ...], ask: Callable[[Asked], T], age: float = PERIOD * 0.9) -> T:
+    async def _shared(self, key: tuple[Any, ...], ask: Callable[[Queue], T], age: float = PERIOD * 0.9) -> T:
         """The answer to a question, which may be so many seconds old. Raises `TaskyardError`."""
         known = self._answers.get(key)
         if known is None or _is_stale(*known, age):
-            call: Awaitable[T] = self._connections.call(lambda queue: ask(cast(Asked, queue)))
+            call: Awaitable[T] = self._connections.call(ask)
             known = time.monotonic(), asyncio.ensure_future(call)
             known[1].add_done_callback(_seen)
             self._answers[key] = known
@@ -224,7 +176,7 @@ class Source:
         while not self._stop.is_set():
             begun = time.monotonic()
             try:
-                self._snapshot = self._ask(cast(Asked, queue))
+                self._snapshot = self._ask(queue)
                 self._answered, self._why = time.monotonic(), ""
             except TaskyardError as error:
                 self._why = str(error)
@@ -236,7 +188,7 @@ class Source:
                 self._wake.clear()
                 self._wake.wait(IDLE_PERIOD - PERIOD)
 
-    def _ask(self, queue: Asked) -> Snapshot:
+    def _ask(self, queue: Queue) -> Snapshot:
         old, now = self._snapshot, time.time()
         since = old.samples[-1].at if old.samples else now - RECENT_SECONDS
         samples = (*old.samples, *queue.history(since, 0.0))
@@ -306,6 +258,3 @@ def _is_stale(asked: float, answer: asyncio.Future[Any], age: float) -> bool:
 def _seen(answer: asyncio.Future[Any]) -> None:
     if not answer.cancelled():
         answer.exception()  # also where nobody waits for it any more
-
-
-__all__ = ["Asked", "Attempt", "Snapshot", "Source", "Unreachable"]

@@ -13,7 +13,8 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from dashboard.page.look import COLOURS, FAVICON, ICONS, STYLE, THEME_SCRIPT
-from dashboard.source import Asked, Source
+from dashboard.source import Source
+from taskyard.contract import Queue
 from taskyard.errors import TaskyardError
 from taskyard.log import get_logger
 
@@ -99,7 +100,7 @@ class Page:
                 trouble = sentence(str(error))
         self._wrong.show("" if self.source.lost_since else trouble)
 
-    async def do(self, ask: Callable[[Asked], T], said: Callable[[T], str]) -> bool:
+    async def do(self, ask: Callable[[Queue], T], said: Callable[[T], str]) -> bool:
         """Let the queue do something, and tell the user what came of it; returns whether it was done."""
         if not self._may_act(self._request):
             ui.notify("You may look on here, but change nothing: sign in with the full token.", icon="lock", type="warning")
@@ -208,11 +209,22 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
 
 
-def state_chip(state: str) -> None:
+class Chip:
     """A state by name, shape and colour."""
-    with Element("span").classes("state"):
-        ui.icon(ICONS[state]).style(f"color: {COLOURS[state]}")
-        Text("span", state)
+
+    def __init__(self, state: str = "") -> None:
+        with Element("span").classes("state"):
+            self._icon = ui.icon("")
+            self._text = Text("span")
+        if state:
+            self.show(state, ICONS[state], COLOURS[state])
+
+    def show(self, state: str, icon: str, colour: str) -> None:
+        """Another one."""
+        self._text.say(state)
+        if self._icon.name != icon:
+            self._icon.set_name(icon)
+        self._icon.style["color"] = colour
 
 
 class Empty:

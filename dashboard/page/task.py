@@ -10,11 +10,11 @@ from nicegui import ui
 from nicegui.element import Element
 
 from dashboard.page import values, words
-from dashboard.page.frame import Empty, Moment, Page, Text, state_chip
+from dashboard.page.frame import Chip, Empty, Moment, Page, Text
 from dashboard.page.look import COLOURS, ICONS
+from dashboard.page.rows import Bar
 from dashboard.page.tasks import address
-from dashboard.source import Attempt
-from taskyard.model import BY_CAUSE, OPEN_STATES, Details, Running
+from taskyard.model import BY_CAUSE, OPEN_STATES, Attempt, Details, Running
 
 
 async def task(request: Request, id: str = "") -> None:
@@ -71,11 +71,7 @@ class _Progress:
     def __init__(self) -> None:
         with Element("div").classes("card") as self._card:
             Text("h2", "Under way")
-            self._bar = (
-                Element("div").classes("bar").props('role=progressbar aria-label="Progress" aria-valuemin=0 aria-valuemax=100')
-            )
-            with self._bar:
-                self._done = Element("i")
+            self._bar = Bar(COLOURS["leased"])
             self._text = Text("p", "", "small")
         self._card.set_visibility(False)
 
@@ -85,9 +81,8 @@ class _Progress:
         if running is None:
             return
         percent = 100 * running.done / running.total if running.total else 0.0
-        self._bar.set_visibility(bool(running.total))
-        self._bar.props(f"aria-valuenow={percent:.0f}")
-        self._done.style(f"width: {min(100.0, percent):.1f}%; background: {COLOURS['leased']}")
+        self._bar.element.set_visibility(bool(running.total))
+        self._bar.show("Progress", percent, min(100.0, percent))
         told = f"{words.number(running.done)} of {words.number(running.total)}" if running.total else ""
         since = f"attempt {running.attempt}, for {words.duration(round(running.seconds))}"
         self._text.say(" · ".join(filter(None, (told, running.note[:300], since))))
@@ -130,7 +125,7 @@ def _facts(task: Details) -> None:
     with Element("dl").classes("facts"):
         Text("dt", "State")
         with Element("dd"):
-            state_chip(task.state)
+            Chip(task.state)
         Text("dt", "Job")
         with Element("dd"):
             Text("a", task.job, "id").props["href"] = address(job=task.job)
@@ -148,17 +143,13 @@ def _timeline(task: Details, attempts: Sequence[Attempt], host: str) -> None:
     with Element("ol").classes("line"):
         _event("ready", "Submitted", task.submitted)
         for attempt in attempts:
-            where = f"Attempt {attempt.number} leased" + (f" by {attempt.host}" if attempt.host else "")
-            _event("leased", where, attempt.leased)
+            by = attempt.host or (host if attempt.kind == "leased" else "")
+            _event("leased", f"Attempt {attempt.number} leased" + (f" by {by}" if by else ""), attempt.leased)
             if attempt.ended:
-                took = f"after {words.duration(max(0.0, attempt.ended - attempt.leased))}"
-                failed = attempt.kind != "done"
-                what = attempt.cause or attempt.kind
-                _event("failed" if failed else "done", f"Attempt {attempt.number}: {what}, {took}", attempt.ended)
-        if not attempts and task.state == "leased":
-            _event("leased", f"Leased by {host or task.session}", 0.0)
+                took = f", after {words.duration(max(0.0, attempt.ended - attempt.leased))}" if attempt.leased else ""
+                _event(attempt.kind, f"Attempt {attempt.number}: {attempt.cause or attempt.kind}{took}", attempt.ended)
         if task.state == "delayed":
-            _event("delayed", "Waits until it is due", task.due)
+            _event("delayed", "Next attempt due", task.due)
         if task.ended:
             _event(task.state, f"Ended: {task.state}" + (f", {task.cause}" if task.cause and not attempts else ""), task.ended)
 

@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
-from urllib.parse import quote, urlencode
+from dataclasses import dataclass
+from urllib.parse import urlencode
 
 from fastapi import Request
 from nicegui import ui
 from nicegui.element import Element
 
 from dashboard.page import words
-from dashboard.page.frame import Empty, Page, Text
+from dashboard.page.frame import Chip, Empty, Page, Text
 from dashboard.page.look import COLOURS, ICONS, STATES
 from dashboard.page.paging import Pager
+from dashboard.page.rows import Link, Rows
 from taskyard.model import Found, State
 
 ROWS = 50
 LONGEST = 500
 """Characters of a filter."""
-COLUMNS: list[dict[str, Any]] = [
-    {"name": "id", "label": "Task", "field": "id"},
-    {"name": "state", "label": "State", "field": "state"},
-    {"name": "name", "label": "Name", "field": "name"},
-    {"name": "job", "label": "Job", "field": "job", "classes": "xs-off", "headerClasses": "xs-off"},
-    {"name": "attempts", "label": "Attempts", "field": "attempts", "classes": "xs-off", "headerClasses": "xs-off"},
-    {"name": "submitted", "label": "Submitted", "field": "submitted", "classes": "xs-off", "headerClasses": "xs-off"},
-    {"name": "cause", "label": "Cause", "field": "cause", "classes": "xs-off", "headerClasses": "xs-off"},
-]
-ID = """<q-td :props="props"><a class="id" :href="props.row.href">{{ props.row.id }}</a></q-td>"""
-JOB = """<q-td :props="props"><a class="id" :href="props.row.of">{{ props.row.job }}</a></q-td>"""
-STATE = """<q-td :props="props"><span class="state"><q-icon :name="props.row.icon" :style="{color: props.row.colour}" />
-{{ props.row.state }}</span></q-td>"""
+COLUMNS = ("Task", "State", "Name", "Job", "Attempts", "Submitted", "Cause")
+ON_PHONES = 3
+"""Of the columns, those that a phone has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A task with what is told beside it."""
+
+    task: Found
+    since: str
 
 
 async def tasks(request: Request, state: str = "", job: str = "", name: str = "", text: str = "", page: int = 1) -> None:
@@ -40,25 +39,20 @@ async def tasks(request: Request, state: str = "", job: str = "", name: str = ""
     job, name, text = job[:LONGEST], name[:LONGEST], text[:LONGEST]
     with Element("div").classes("top"):
         Text("h1", "Tasks")
-        retry = _retry_all(here, job, name) if wanted == "failed" and here.acts and here.source.can("retry_all") else None
+        retry = _retry_all(here, job, name) if wanted == "failed" and here.acts else None
     _filters(here, wanted, job, name, text)
     empty = Empty("No task is here.", "" if wanted or job or name or text else "make job")
-    table = ui.table(rows=[], columns=COLUMNS, column_defaults={"align": "left"}, pagination=0)
-    table.props('flat hide-bottom aria-label="Tasks"')
-    for column, cell in (("id", ID), ("job", JOB), ("state", STATE)):
-        table.add_slot(f"body-cell-{column}", cell)
+    table, rows = _table()
     pager = Pager(max(1, page), ROWS, "/tasks", state=wanted or "", job=job, name=name, text=text)
 
     async def tell() -> None:
         found = await here.source.tasks(wanted, job, name, text, ROWS + 1, pager.skipped)
-        rows = list(map(_row, found[:ROWS]))
-        if rows != table.rows:
-            table.rows = rows
-        table.set_visibility(bool(rows))
+        rows.show(Item(task, words.ago(task.submitted)) for task in found[:ROWS])
+        table.set_visibility(bool(found))
         pager.show(len(found) > ROWS)
-        empty.show(not rows, _nothing(wanted, job, name, text, pager.number))
+        empty.show(not found, _nothing(wanted, job, name, text, pager.number))
         if retry is not None:
-            retry.set_visibility(bool(rows))
+            retry.set_visibility(bool(found))
 
     empty.show(False)
     await here.live(tell)
@@ -76,9 +70,7 @@ def _filters(page: Page, state: State | None, job: str, name: str, text: str) ->
     async def go() -> None:
         told = text_field.value.strip()
         if told and await page.source.task(told):
-            ui.navigate.to(f"/task?id={quote(told, safe='')}")
-        elif told and not page.source.can("attempts"):  # the release that finds tasks by a part of their id tells attempts too
-            ui.notify(f"The queue knows no task {told}.", icon="search_off", color="dark")
+            ui.navigate.to(f"/task?{urlencode({'id': told})}")
         else:
             ui.navigate.to(address(state=state_field.value, job=job_field.value, name=name_field.value, text=told))
 
@@ -89,7 +81,6 @@ def _filters(page: Page, state: State | None, job: str, name: str, text: str) ->
         name_field = ui.input("Name", value=name)
         job_field = ui.input("Job", value=job)
         text_field = ui.input("Id, or a part of it", value=text)
-        name_field.set_visibility(page.source.can("attempts"))
         for field in (state_field, name_field, job_field, text_field):
             field.props("outlined dense")
             field.on("keydown.enter", go)
@@ -108,16 +99,40 @@ def _retry_all(page: Page, job: str, name: str) -> ui.button:
     return ui.button("Retry all of these", icon="replay", on_click=retry).props("outline")
 
 
-def _row(task: Found) -> dict[str, Any]:
-    return {
-        **task._asdict(),
-        "submitted": words.ago(task.submitted),
-        "cause": task.cause[:200],
-        "icon": ICONS[task.state],
-        "colour": COLOURS[task.state],
-        "href": f"/task?id={quote(task.id, safe='')}",
-        "of": address(job=task.job),
-    }
+def _table() -> tuple[Element, Rows[Item]]:
+    with Element("div").classes("card sheet") as card:
+        with Element("table").props('aria-label="Tasks"'):
+            with Element("thead"):
+                with Element("tr"):
+                    for index, name in enumerate(COLUMNS):
+                        Text("th", name, "" if index < ON_PHONES else "xs-off").props("scope=col")
+            body = Element("tbody")
+    return card, Rows(body, lambda item: item.task.id, _Row)
+
+
+class _Row:
+    """One task."""
+
+    def __init__(self, item: Item) -> None:
+        task = item.task
+        self.element = Element("tr")
+        with self.element:
+            with Element("td"):
+                Link("id").lead(task.id, f"/task?{urlencode({'id': task.id})}")
+            with Element("td"):
+                self._chip = Chip()
+            Text("td", task.name, "name")
+            with Element("td").classes("xs-off"):
+                Link("id").lead(task.job, address(job=task.job))
+            self._attempts, self._since, self._cause = (Text("td", "", "xs-off") for _ in range(3))
+
+    def show(self, item: Item) -> None:
+        """What it has come to."""
+        task = item.task
+        self._chip.show(task.state, ICONS[task.state], COLOURS[task.state])
+        self._attempts.say(f"{task.attempts}")
+        self._since.say(item.since)
+        self._cause.say(task.cause[:200])
 
 
 def _nothing(state: State | None, job: str, name: str, text: str, number: int) -> str:

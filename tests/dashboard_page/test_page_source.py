@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from dashboard.page.jobs import time_to_go
-from dashboard.source import MOST_RATES, Rates, Source
+from dashboard.source import MOST_RATES, Rates, Snapshot, Source
 from taskyard.errors import Unreachable
 from taskyard.model import JobInfo
 from tests.harness import Harness, done, failed, task, wait_until
@@ -23,11 +23,23 @@ def source(harness: Harness) -> Iterator[Source]:
     made.close()
 
 
+def once(source: Source, condition: Callable[[Snapshot], object]) -> Snapshot:
+    """The first snapshot of which this is true."""
+    found: list[Snapshot] = []
+
+    def look() -> bool:
+        found[:] = [source.now()]
+        return bool(condition(found[0]))
+
+    wait_until(look, "the queue was seen so")
+    return found[0]
+
+
 def test_a_snapshot_has_what_the_queue_tells(harness: Harness, source: Source) -> None:
     harness.queue.heartbeat("worker", {"host": "h", "slots": 2, "busy": 1, "tasks": ["work"]})
     harness.queue.submit([task("a"), task("b")])
     harness.queue.lease("worker", 1, 0)
-    snapshot = wait_until(lambda: now if (now := source.now()).stats.get("leased") else None, "it has been seen")
+    snapshot = once(source, lambda now: now.stats.get("leased"))
     assert [(worker.host, worker.slots) for worker in snapshot.workers] == [("h", 2)]
     assert [one.id for one in snapshot.running] == ["a"]
     assert [(job.job, job.tasks, job.open) for job in snapshot.jobs] == [("job", 2, 2)]
@@ -55,10 +67,10 @@ def test_ends_a_second_come_from_what_ended_and_not_from_what_is_kept(harness: H
     harness.queue.submit([task(f"t-{number}") for number in range(40)])
     leases = harness.queue.lease("worker", 40, 0)
     harness.queue.settle("worker", [*map(done, leases[:30]), *(failed(one)._replace(final=True) for one in leases[30:])])
-    seen = wait_until(lambda: now if (now := source.now()).failed else None, "they have been seen")
+    seen = once(source, lambda now: now.failed)
     assert seen.done == pytest.approx(3 * seen.failed)
     harness.queue.forget("job")
-    assert wait_until(lambda: now if not (now := source.now()).stats["done"] else None, "it is forgotten").done >= 0
+    assert once(source, lambda now: not now.stats["done"]).done >= 0
 
 
 def test_pages_that_ask_the_same_at_the_same_time_ask_the_queue_once(harness: Harness, source: Source) -> None:

@@ -6,12 +6,12 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 import taskyard
 from dashboard import problems
 from dashboard.access.failures import Failures
-from dashboard.access.guard import Guard
+from dashboard.access.guard import Guard, cookie_name, read_cookie
 from dashboard.access.sessions import Sessions
 from dashboard.access.sign_in import sign_in_router
 from dashboard.access.tokens import Tokens
@@ -54,6 +54,11 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
         connections.close()
         repeats.close()
 
+    def may_act(request: Request) -> bool:
+        # Looked up at each change: a page may stay open for longer than its token counts.
+        cookie = read_cookie(request.headers, cookie_name(request.headers, settings.dashboard_base.startswith("https:")))
+        return sessions.role_of(cookie) == "full"
+
     app = FastAPI(
         title="Taskyard",
         version=taskyard.__version__,
@@ -70,7 +75,7 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
-    add_page(app, Source(queue))
+    add_page(app, Source(queue), may_act)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)

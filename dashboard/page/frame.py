@@ -125,7 +125,7 @@ class Page:
             Text("p", text)
             with ui.row().classes("w-full justify-end"):
                 ui.button("Leave it", on_click=lambda: dialog.submit(False)).props("flat autofocus")
-                ui.button(button, on_click=lambda: dialog.submit(True)).props("outline").classes("bad")
+                ui.button(button, on_click=lambda: dialog.submit(True), color=None).props("outline").classes("bad")
         answer = await dialog
         dialog.delete()
         return bool(answer)

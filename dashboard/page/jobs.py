@@ -80,8 +80,8 @@ class _Row:
     def _acts(self) -> list[ui.button]:
         buttons = [
             ui.button("Retry failed", icon="replay", on_click=self._retry),
-            ui.button("Cancel", icon="block", on_click=self._cancel).classes("bad"),
-            ui.button("Forget", icon="delete", on_click=self._forget).classes("bad"),
+            ui.button("Cancel", icon="block", on_click=self._cancel, color=None).classes("bad"),
+            ui.button("Forget", icon="delete", on_click=self._forget, color=None).classes("bad"),
         ]
         for button in buttons:
             button.props("flat dense").props["aria-label"] = f"{button.text} {self._job}"

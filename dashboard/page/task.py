@@ -24,7 +24,9 @@ async def task(request: Request, id: str = "") -> None:
         Text("h1", f"Task {id}")
         with Element("div").classes("pages"):
             retry = ui.button("Retry", icon="replay", on_click=lambda: _retry(page, id)).props("outline")
-            cancel = ui.button("Cancel", icon="block", on_click=lambda: _cancel(page, id)).props("outline").classes("bad")
+            cancel = (
+                ui.button("Cancel", icon="block", on_click=lambda: _cancel(page, id), color=None).props("outline").classes("bad")
+            )
     unknown = Empty("The queue knows no task of this id: it was forgotten, has outlived its result, or never was.")
     content = Element("div").style("display: grid; gap: .75rem")
     progress = _Progress()

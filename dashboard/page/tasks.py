@@ -39,7 +39,7 @@ async def tasks(request: Request, state: str = "", job: str = "", name: str = ""
     job, name, text = job[:LONGEST], name[:LONGEST], text[:LONGEST]
     with Element("div").classes("top"):
         Text("h1", "Tasks")
-        retry = _retry_all(here, job, name) if wanted == "failed" and here.acts else None
+        retry = _retry_all(here, job, name) if wanted == "failed" and here.acts and not text else None
     _filters(here, wanted, job, name, text)
     empty = Empty("No task is here.", "" if wanted or job or name or text else "make job")
     table, rows = _table()

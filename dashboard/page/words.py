@@ -51,7 +51,10 @@ def ago(moment: float, now: float | None = None) -> str:
     if not moment:
         return ""
     seconds = (time.time() if now is None else now) - moment
-    return "just now" if seconds < 1.5 else f"{duration(round(seconds))} ago"
+    if seconds < 1.5:
+        return "just now"
+    length, unit = next((one for one in UNITS if seconds >= one[0]), (1.0, "s"))
+    return f"{int(seconds // length)} {unit} ago"
 
 
 def size(count: float) -> str:

@@ -39,6 +39,7 @@ class Dashboard:
             "PYTHONPATH": str(Path(__file__).parents[2]),
         }
         self.url = f"http://127.0.0.1:{port}"
+        self.folder = folder
         self.log = folder / "log"
         with self.log.open("w") as log:
             self._process = subprocess.Popen(

@@ -171,6 +171,17 @@ def test_a_list_has_pages_and_a_search_by_id(browser: Browser, busy: Dashboard) 
     page.context.close()
 
 
+def test_a_page_that_is_still_open_changes_nothing_once_its_token_is_gone(
+    browser: Browser, harness: Harness, quiet: Dashboard
+) -> None:
+    page = signed_in(browser, quiet)
+    (quiet.folder / "token").write_text("another full token, which this browser has never shown")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("You may look on here, but change nothing")).to_be_visible()
+    assert harness.queue.stats()["paused"] is False
+    page.context.close()
+
+
 def test_where_there_is_nothing_the_page_says_what_to_do(browser: Browser, quiet: Dashboard) -> None:
     page = signed_in(browser, quiet)
     expect(page.get_by_text("make scale N=5")).to_be_visible()

@@ -86,6 +86,21 @@ def test_a_failed_task_tells_its_cause_and_traceback_and_is_ready_again_after_re
     wait_until(lambda: queue.show([task])[0].ended > ended, "it has failed once more")
 
 
+def test_all_failed_tasks_of_a_name_are_ready_again_once_the_question_is_answered(
+    calls: LocalCluster, queue: RemoteQueue, dashboard: Dashboard, page: Page
+) -> None:
+    ids = [failed_task(calls, queue, f"{who}-all@example.org") for who in ("one", "two")]
+    name = queue.show(ids)[0].name
+    ended = [task.ended for task in queue.show(ids)]
+    page.goto(f"{dashboard.url}/tasks?state=failed&name={name}")
+    page.get_by_role("button", name="Retry all of these").click()
+    page.get_by_role("button", name="Retry all", exact=True).click()
+    expect(page.get_by_text("tasks ready again.")).to_be_visible()
+    wait_until(lambda: all(task.ended > before for task, before in zip(queue.show(ids), ended, strict=True)), "they failed again")
+    page.goto(f"{dashboard.url}/task?id={ids[0]}")
+    expect(page.get_by_text(re.compile("^Attempt 2: exception: ConnectionRefusedError")).first).to_be_visible()
+
+
 def test_a_task_is_cancelled_only_once_the_question_is_answered(
     calls: LocalCluster, queue: RemoteQueue, dashboard: Dashboard, page: Page, tmp_path: Path
 ) -> None:

@@ -25,7 +25,7 @@ def queue(command: Command, own_master: MasterProcess) -> RemoteQueue:
 
 def workers(queue: RemoteQueue, many: int) -> list[WorkerInfo]:
     """Those that are there, once they are so many."""
-    return wait_until(lambda: found if len(found := queue.workers()) == many else None, "they have joined")
+    return wait_until(lambda: found if len(found := queue.workers()) == many else [], "they have joined")
 
 
 def test_a_paused_queue_lends_nothing_until_it_goes_on(command: Command, queue: RemoteQueue) -> None:

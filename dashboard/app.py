@@ -6,13 +6,12 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
-from starlette.responses import RedirectResponse
+from fastapi import FastAPI, Request
 
 import taskyard
 from dashboard import problems
 from dashboard.access.failures import Failures
-from dashboard.access.guard import Guard
+from dashboard.access.guard import Guard, cookie_name, read_cookie
 from dashboard.access.sessions import Sessions
 from dashboard.access.sign_in import sign_in_router
 from dashboard.access.tokens import Tokens
@@ -21,9 +20,11 @@ from dashboard.connections import Connections
 from dashboard.health import health_router
 from dashboard.log import AccessLog
 from dashboard.metrics import Metrics, metrics_router
+from dashboard.page import add_page
 from dashboard.rest.api import add_api
 from dashboard.rest.repeats import Repeats
 from dashboard.rest.stream import Streams
+from dashboard.source import Source
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
 
@@ -53,6 +54,11 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
         connections.close()
         repeats.close()
 
+    def may_act(request: Request) -> bool:
+        # Looked up at each change: a page may stay open for longer than its token counts.
+        cookie = read_cookie(request.headers, cookie_name(request.headers, settings.dashboard_base.startswith("https:")))
+        return sessions.role_of(cookie) == "full"
+
     app = FastAPI(
         title="Taskyard",
         version=taskyard.__version__,
@@ -68,14 +74,9 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(health_router(connections))
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
-    app.add_api_route("/", to_the_description, include_in_schema=False)
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
+    add_page(app, Source(queue), may_act)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)
     return app
-
-
-def to_the_description() -> RedirectResponse:
-    """What a browser sees first."""
-    return RedirectResponse("/docs", 303)

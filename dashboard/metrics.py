@@ -75,7 +75,8 @@ class QueueCollector(Collector):
         """What the queue says; of one that does not answer, just that."""
         up = GaugeMetricFamily("taskyard_up", "Whether the queue answers the dashboard.")
         try:
-            stats, workers, kinds = self._queue.stats(), self._queue.workers(), self._queue.kinds()
+            stats, kinds = self._queue.stats(), self._queue.kinds()
+            workers = [worker for worker in self._queue.workers() if not worker.left]
         except TaskyardError:
             up.add_metric([], 0)
             yield up

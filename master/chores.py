@@ -50,7 +50,7 @@ class Chores(Moves):
 
     def _end_silent_sessions(self, now: float) -> None:
         for session in [s for s in self._leases.sessions.values() if s.deadline <= now]:
-            self._lost(session)
+            self._end_session(session, lost=True)
 
     def _make_due(self, wall: float) -> bool:
         """Delayed tasks whose time has come are ready; returns whether there may be more of them."""
@@ -78,8 +78,9 @@ class Chores(Moves):
             self._deleted(rows)
 
     def _fail_unknown_names(self, now: float) -> None:
-        """Fail tasks whose name no worker has known for a lease time; without any worker they wait."""
-        workers = self._workers()
+        """Fail tasks whose name no worker has known for a lease time; without any worker, or while the queue is paused, they
+        wait."""
+        workers = [] if self._paused else self._workers()
         known = {name for session in workers for name in session.info["tasks"]}
         waiting = [name for name in self._backlog.names() if name not in known] if workers else []
         self._unknown_since = {name: self._unknown_since.get(name, now) for name in waiting}

@@ -1,8 +1,8 @@
 """The queue's semantics: the verbs of the contract. docs/contract.md has the state picture.
 
-Four files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
-clock does), and here the verbs that change something. Single-threaded: `master.committer` calls the verbs and decides
-when to commit.
+Five files: `master.moves` (what moves a task on), `master.views` (the verbs that only look), `master.chores` (what the
+clock does), `master.steering` (what people do to all that waits, or to workers), and here the other verbs. Single-threaded:
+`master.committer` calls the verbs and decides when to commit.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 from master import rules, sql
 from master.chores import Chores
 from master.gauges import Levels
-from master.leases import Progress, Session
+from master.leases import Held, Progress, Session
 from master.moves import Clock
 from master.ready import Entry
+from master.steering import Steering
 from master.views import REPLY_BYTES, Views
 from taskyard.errors import QueueFull
 from taskyard.model import END_STATES
@@ -27,7 +28,7 @@ SUSPECT_AFTER = 3
 """A task that was lost so many times together with its worker is leased alone from then on; lost again, an attempt is counted."""
 
 
-class Engine(Views, Chores):
+class Engine(Views, Chores, Steering):
     """All verbs of `taskyard.contract.Queue`; those that wait return what there is now.
 
     Arguments come from the wire as they are; replies are plain data. Raises what the contract says for each verb.
@@ -56,22 +57,10 @@ class Engine(Views, Chores):
             held = self._leases.take_back(row[0])
             if held is not None:
                 held.session.stop[task_id] = self.now() + self._leases.lease_time
+                self._keep_attempt(row[0], row[4] + 1, held, "cancelled", "cancelled")
             self._end(row, "cancelled", b"", "cancelled", row[4])
             cancelled += 1
         return cancelled
-
-    def retry(self, ids: Any) -> int:
-        """Move failed tasks back to ready, their attempts forgotten."""
-        retried = 0
-        for task_id in rules.read_names(ids, "ids"):
-            for seq, job in self.store.rows(sql.RETRY, *split_id(task_id)):
-                self._move("failed", "ready")
-                self._count_job(job, "failed", -1)
-                self._backlog.push_row(seq, self._clock.wall())
-                retried += 1
-        if retried:
-            self.store.change(sql.KEEP_CURSOR, self._cursor)  # the withdrawn results may have been the last
-        return retried
 
     def forget(self, job: Any) -> int:
         """Delete the ended tasks of a job."""
@@ -99,6 +88,8 @@ class Engine(Views, Chores):
             asking.connection = connection
         if asking.draining:
             return []
+        if self._paused or asking.drain:  # nothing is said of the latter, lest a worker ask again before its heart has heard it
+            return None
         alone = self._leases.by_seq.get(asking.alone)
         if alone is not None and alone.session is asking:
             return None
@@ -118,7 +109,7 @@ class Engine(Views, Chores):
                 break
             entry = window.pop(min(limit, before_suspect or 1))
             payloads = entry.payloads or list(self.store.rows(sql.PAYLOAD, entry.seq)[0])
-            token = self._leases.lend(entry, asking, now)
+            token = self._leases.lend(entry, asking, now, wall)
             if not entry.attempts:
                 self.gauges.count(entry.name, "wait", entry.many, wall - entry.since)
             lent.append(
@@ -134,45 +125,47 @@ class Engine(Views, Chores):
     def settle(self, session: Any, rows: Any) -> int:
         """Take outcomes. An outcome whose lease was lost counts only if it is the first *done* of its task."""
         series = rules.read_outcomes(rows, self.payload_limit)
-        self._session(session)
+        settling = self._session(session)
         now, counted = self._clock.wall(), 0
         for outcomes in series:
+            held = self._leases.by_token.get(outcomes.token)
             entry = self._leases.take(outcomes.token, outcomes.prefix, outcomes.first, len(outcomes.values))
-            if entry is not None:
-                self._settle(entry, outcomes, now)
+            if entry is not None and held is not None:
+                self._settle(entry, outcomes, now, held)
                 counted += entry.many
                 continue
             for index, value in enumerate(outcomes.values):
                 entry = self._leases.take(outcomes.token, outcomes.prefix, outcomes.first + index, 1)
-                if entry is not None:
-                    self._settle(entry, part(outcomes, index, index + 1), now)
+                if entry is not None and held is not None:
+                    self._settle(entry, part(outcomes, index, index + 1), now, held)
                     counted += 1
                 elif outcomes.kind == "done":
-                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value)
+                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value, settling)
         return counted
 
-    def heartbeat(self, session: Any, info: Any) -> list[str]:
-        """Keep the session's leases; returns which of its tasks were cancelled meanwhile."""
+    def heartbeat(self, session: Any, info: Any) -> tuple[list[str], bool]:
+        """Keep the session's leases; returns which of its tasks were cancelled meanwhile, and whether it is to drain."""
         told = rules.read_info(info, self.payload_limit)
         beating = self._session(session)
         self._note_progress(beating, told.pop("progress"))
-        beating.info = told
+        beating.info, beating.host = told, told["host"]
+        self._leases.gone.pop(beating.name, None)
         self.drained |= beating.draining
         # Told again for a while: the answer may not have arrived. What a rollback has opened again is not told.
         beating.stop = {task_id: until for task_id, until in beating.stop.items() if until > beating.seen}
         rows = [(task_id, self._row(*split_id(task_id))) for task_id in beating.stop]
-        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES]
+        return [task_id for task_id, row in rows if row is None or row[1] in END_STATES], beating.drain
 
     def leave(self, session: Any) -> int:
         """End a session in peace: what it holds goes back, no attempt is counted."""
-        leaving = self._leases.sessions.pop(rules.read_text(session, "session"), None)
-        return 0 if leaving is None else self._give_back(leaving, lost=False)
+        leaving = self._leases.sessions.get(rules.read_text(session, "session"))
+        return 0 if leaving is None else self._end_session(leaving, lost=False)
 
     def closed(self, connection: object) -> None:
         """A connection has closed: what was handed out on it goes back at once."""
         self.items.closed(connection)
         for session in [s for s in self._leases.sessions.values() if s.connection is connection]:
-            self._lost(session)
+            self._end_session(session, lost=True)
 
     def grant(self, seconds: float) -> None:
         """Put off the end of every session: for so long nobody listened to what they said."""
@@ -189,27 +182,27 @@ class Engine(Views, Chores):
         return True
 
     def has_ready(self) -> bool:
-        """Whether there is anything to lease, for whomever."""
-        return self._backlog.best(None) is not None
+        """Whether there is anything to lease now, for whomever."""
+        return not self._paused and self._backlog.best(None) is not None
 
     # Parts of the above
 
     def _session(self, name: Any, heard: float | None = None) -> Session:
         return self._leases.session(rules.read_text(name, "session"), self.now() if heard is None else heard)
 
-    def _settle(self, entry: Entry, outcomes: OutcomeSeries, now: float) -> None:
+    def _settle(self, entry: Entry, outcomes: OutcomeSeries, now: float, held: Held) -> None:
         """Take outcomes of tasks whose leases were just taken back."""
         if outcomes.seconds:
             self.gauges.count(entry.name, "run", entry.many, outcomes.seconds / entry.many)
         if outcomes.kind == "done":
-            self._end_done(entry, outcomes.values, now)
+            self._end_done(entry, outcomes.values, now, held)
         elif outcomes.kind == "released" and outcomes.delay <= 0:
             self._backlog.push(entry)
         else:
             for index, value in enumerate(outcomes.values):
                 one = entry.part(index, index + 1)
                 if outcomes.kind == "failed":
-                    self._attempt_failed(one, value, outcomes.cause, outcomes.delay, outcomes.final)
+                    self._attempt_failed(one, value, outcomes.cause, held, outcomes.delay, outcomes.final)
                 else:
                     self._put_off(self._alone(one), outcomes.delay, one.attempts, "")
 

@@ -26,6 +26,7 @@ CLIENT = frozenset(
         "cancel",
         "find",
         "show",
+        "attempts",
         "running",
         "jobs",
         "schedules",
@@ -35,7 +36,7 @@ CLIENT = frozenset(
         "kinds",
     )
 ) | {"task.put", "result.get"}
-ADMIN = CLIENT | {"retry", "forget"}
+ADMIN = CLIENT | {"retry", "retry_all", "forget", "pause", "drain"}
 ALLOWED = {"worker": WORKER, "client": CLIENT, "admin": ADMIN, "shared": WORKER | ADMIN}
 """Verbs by role, and the methods of the tutorial's two queues; ``shared`` is the one key for all of a simple cluster."""
 LOOK_SECONDS = 1.0

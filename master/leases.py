@@ -6,9 +6,12 @@ import itertools
 import secrets
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from master.ready import Entry
+
+LAST_GONE = 50
+"""Workers that have left or were lost and are still told of."""
 
 
 @dataclass(eq=False, slots=True)
@@ -20,6 +23,8 @@ class Held:
     session: Session
     since: float
     """Monotonic seconds."""
+    at: float
+    """The same in epoch seconds."""
     left: int
     """Tasks of it that were not taken back."""
 
@@ -39,6 +44,8 @@ class Session:
     connection: object = None
     """On which it leases; when that closes, its leases come back."""
     info: dict[str, Any] = field(default_factory=dict)
+    host: str = ""
+    """Of what it told of itself, as far as it has."""
     held: dict[int, Held] = field(default_factory=dict)
     """Its leases by their tokens."""
     leased: int = 0
@@ -49,11 +56,23 @@ class Session:
     """Of tasks that it holds, by their seqs, as last told."""
     alone: int = 0
     """Seq of a task that it may hold only alone (see `master.engine.SUSPECT_AFTER`)."""
+    drain: bool = False
+    """Whether it is to drain; told at its heartbeats."""
 
     @property
     def draining(self) -> bool:
-        """Whether it takes no more leases."""
+        """Whether it has said that it takes no more leases."""
         return bool(self.info.get("draining"))
+
+
+class Gone(NamedTuple):
+    """A worker that was here."""
+
+    session: Session
+    left: float
+    """Epoch seconds."""
+    lost: bool
+    """Whether it was not heard of, or its connection closed, before it took its leave."""
 
 
 class Leases:
@@ -62,9 +81,11 @@ class Leases:
     def __init__(self, lease_time: float) -> None:
         self.lease_time = lease_time
         self.sessions: dict[str, Session] = {}
+        self.gone: dict[str, Gone] = {}
+        """Those of the last `LAST_GONE` workers that have not come back, the latest last."""
         self.by_seq: dict[int, Held] = {}
         """The lease of each task that is out."""
-        self._held: dict[int, Held] = {}  # by token
+        self.by_token: dict[int, Held] = {}
         self._journal: list[tuple[Held, int, int, bool]] = []  # seqs from, up to; whether they were lent or taken back
         # Tokens of an earlier life of the master must not fit: it starts anywhere in 62 bits.
         self._tokens = itertools.count(secrets.randbits(62))
@@ -74,7 +95,7 @@ class Leases:
 
     def all(self) -> Iterator[tuple[Held, int]]:
         """Each task that is out, by its seq, with its lease; the oldest lease first."""
-        for held in sorted(self._held.values(), key=lambda held: held.since):
+        for held in sorted(self.by_token.values(), key=lambda held: held.since):
             for begin, end in self._runs(held):
                 yield from ((held, seq) for seq in range(begin, end))
 
@@ -83,20 +104,30 @@ class Leases:
         session = self.sessions.get(name)
         if session is None:
             session = self.sessions[name] = Session(name, 0.0, heard)
+            session.drain = name in self.gone and self.gone[name].session.drain
         session.seen = max(session.seen, heard)
         session.deadline = session.seen + self.lease_time
         return session
 
-    def lend(self, entry: Entry, session: Session, now: float) -> int:
-        """Note that ``session`` holds these tasks from ``now`` (monotonic s) on; returns the lease's token."""
-        held = Held(entry, next(self._tokens), session, now, 0)
+    def end(self, session: Session, wall: float, lost: bool) -> None:
+        """Forget a session, but for what is told of a worker that is gone since ``wall`` (epoch s)."""
+        del self.sessions[session.name]
+        if session.info:
+            self.gone.pop(session.name, None)
+            self.gone[session.name] = Gone(session, wall, lost)
+            if len(self.gone) > LAST_GONE:
+                del self.gone[next(iter(self.gone))]
+
+    def lend(self, entry: Entry, session: Session, now: float, wall: float) -> int:
+        """Note that ``session`` holds these tasks from ``now`` (monotonic s; ``wall``: epoch s) on; returns the lease's token."""
+        held = Held(entry, next(self._tokens), session, now, wall, 0)
         self._place(held, entry.seq, entry.seq + entry.many)
         self._journal.append((held, entry.seq, entry.seq + entry.many, True))
         return held.token
 
     def take(self, token: int, prefix: str, number: int, many: int) -> Entry | None:
         """End the lease of so many tasks from this number on, if all of them are out under this token; returns them."""
-        held = self._held.get(token)
+        held = self.by_token.get(token)
         if held is None or held.entry.prefix != prefix:
             return None
         begin = number - held.entry.number
@@ -157,7 +188,7 @@ class Leases:
         self.by_seq.update(dict.fromkeys(range(begin, end), held))
         held.left += end - begin
         held.session.leased += end - begin
-        self._held[held.token] = held.session.held[held.token] = held
+        self.by_token[held.token] = held.session.held[held.token] = held
 
     def _remove(self, held: Held, seqs: Sequence[int]) -> None:
         """Forget tasks that are out under this lease."""
@@ -170,5 +201,5 @@ class Leases:
             for seq in seqs:
                 session.progress.pop(seq, None)
         if not held.left:
-            self._held.pop(held.token, None)
+            self.by_token.pop(held.token, None)
             session.held.pop(held.token, None)

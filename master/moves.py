@@ -12,7 +12,7 @@ from master import rules, sql
 from master.backlog import Backlog
 from master.gauges import Gauges
 from master.items import Items
-from master.leases import Leases, Session
+from master.leases import Held, Leases, Session
 from master.ready import WINDOW, Entry
 from master.schedules import Schedules
 from master.series import SeriesStore
@@ -64,6 +64,8 @@ class Moves:
         """What this transaction adds to the rows of `job`; written once, when it is committed."""
         self._seq: int = store.rows(sql.LAST_SEQ)[0][0]
         self._cursor: int = store.rows(sql.LAST_CURSOR)[0][0]
+        self._paused = self._reads_paused()
+        """Whether nothing is lent."""
         self._unknown_since: dict[str, float] = {}
         self._next_chores = 0.0
         self._looked = self._clock.monotonic(), self._clock.wall()
@@ -100,6 +102,11 @@ class Moves:
         self.items.reset()
         self.gauges.undo()
         self._schedules.reset()
+        self._paused = self._reads_paused()
+
+    def _reads_paused(self) -> bool:
+        row = self.store.row(sql.IS_PAUSED)
+        return row is not None and bool(row[0])
 
     # Counts
 
@@ -257,13 +264,15 @@ class Moves:
         self._losses.pop(seq, None)
         self.jobs_ended.add(job)
 
-    def _end_done(self, entry: Entry, values: Sequence[bytes], now: float) -> None:
+    def _end_done(self, entry: Entry, values: Sequence[bytes], now: float, held: Held) -> None:
         """The tasks of a lease that was taken back have returned these values."""
         self._cursor += entry.many
         if entry.series:
-            self._series.end_done(entry.seq, values, entry.series, self._cursor, now)
+            self._series.end_done(entry.seq, values, entry.series, self._cursor, now, held)
         else:
-            self.store.change(sql.END_DONE, self._cursor, values[0], now, entry.seq)
+            self.store.change(
+                sql.END_DONE, self._cursor, values[0], now, held.session.host, held.session.name, held.at, entry.seq
+            )
         self._move("ready", "done", entry.many)
         self._count_job(entry.job, "done", entry.many)
         self.gauges.count(entry.name, "done", entry.many)
@@ -272,25 +281,36 @@ class Moves:
             for seq in range(entry.seq, entry.seq + entry.many):
                 self._losses.pop(seq, None)
 
-    def _settle_late(self, task_id: str, value: bytes) -> bool:
+    def _settle_late(self, task_id: str, value: bytes, session: Session) -> bool:
         """The lease was lost, the work is done: its result counts if the task has none yet."""
         row = self._own_row(task_id)
         if row is None or row[1] in END_STATES:
             return False
         self._leases.take_back(row[0])
         self._end(row, "done", value, "", row[4] + 1)
+        self.store.change(sql.SET_ATTEMPT, session.host, session.name, 0.0, row[0])
         return True
 
-    def _attempt_failed(self, entry: Entry, value: bytes, cause: str, delay: float = -1.0, final: bool = False) -> None:
+    def _attempt_failed(
+        self, entry: Entry, value: bytes, cause: str, held: Held, delay: float = -1.0, final: bool = False
+    ) -> None:
         """Count an attempt of one task that is not leased any more and ready on the disk."""
         entry = self._alone(entry)
         attempts = entry.attempts + 1
+        self._keep_attempt(entry.seq, attempts, held, "failed", cause)
         self.gauges.count(entry.name, "attempts_failed")
         retries, backoff = self.store.rows(sql.RETRY_RULES, entry.seq)[0]
         if final or not rules.may_retry(retries, attempts, cause):
             self._end((entry.seq, "ready", entry.job, entry.name), "failed", value, cause, attempts)
             return
         self._put_off(entry, delay if delay >= 0 else rules.pause_before_retry(backoff, attempts), attempts, cause)
+
+    def _keep_attempt(self, seq: int, number: int, held: Held, kind: str, cause: str) -> None:
+        """Remember an attempt of a task with a row of its own that did not end well."""
+        self.store.change(
+            sql.ADD_ATTEMPT, seq, number, held.session.host, held.session.name, held.at, self._clock.wall(), kind, cause
+        )
+        self.store.change(sql.TRIM_ATTEMPTS, seq)
 
     def _put_off(self, entry: Entry, seconds: float, attempts: int, cause: str) -> None:
         """Let a task of its own wait for so long."""
@@ -303,16 +323,18 @@ class Moves:
     def _workers(self) -> list[Session]:
         return [session for session in self._leases.sessions.values() if session.info]
 
-    def _lost(self, session: Session) -> None:
-        del self._leases.sessions[session.name]
-        self._give_back(session, lost=True)
+    def _end_session(self, session: Session, lost: bool) -> int:
+        """A session has left or was lost: what it holds goes back. Returns how many tasks that were."""
+        self._leases.end(session, self._clock.wall(), lost)
+        return self._give_back(session, lost)
 
     def _give_back(self, session: Session, lost: bool) -> int:
         """End all leases of a session; those of a lost one are remembered as losses. Returns how many tasks it held."""
+        alone = self._leases.by_seq.get(session.alone) if lost else None
         entries = self._leases.take_all(session)
         for entry in entries:
-            if lost and session.alone == entry.seq:
-                self._attempt_failed(entry, b"", "worker lost: it was running this task alone")
+            if alone is not None and session.alone == entry.seq:
+                self._attempt_failed(entry, b"", "worker lost: it was running this task alone", alone)
                 continue
             if lost:
                 for seq in range(entry.seq, entry.seq + entry.many):

@@ -104,7 +104,7 @@ def show_pulse(settings: Settings, keyring: Keyring, port: int) -> None:
         try:
             with RemoteQueue(f"{scheme}://{host}:{port}", authkey, files=files) as queue:
                 while True:
-                    queue.workers()
+                    queue.stats()
                     told = ""
                     settings.master_health_file.touch()
                     threading.Event().wait(BEAT_SECONDS)

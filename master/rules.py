@@ -104,6 +104,13 @@ def read_seconds(value: Any, what: str) -> float:
     return float(value)
 
 
+def read_switch(value: Any, what: str) -> bool:
+    """True or false from the wire. Raises `BadRequest`."""
+    if type(value) is not bool:
+        raise BadRequest(f"{what} must be true or false")
+    return value
+
+
 def read_int(value: Any, what: str, least: int = 0) -> int:
     """A whole number from the wire. Raises `BadRequest`."""
     if type(value) is not int or not least <= value < 2**63:
@@ -118,8 +125,11 @@ def read_info(info: Any, payload_limit: int) -> dict[str, Any]:
     host, python, draining = info.get("host", ""), info.get("python", ""), info.get("draining", False)
     if not _is_text(host) or len(host) > 1000 or type(draining) is not bool:
         raise BadRequest("a heartbeat's host must be text, its draining true or false")
-    if not _is_text(python) or len(python) > LONGEST_NAME:
-        raise BadRequest("a heartbeat's python must be a version, as text")
+    version, cpu = info.get("version", ""), info.get("cpu", 0.0)
+    if not all(_is_text(text) and len(text) <= LONGEST_NAME for text in (python, version)):
+        raise BadRequest("a heartbeat's python and version must be versions, as text")
+    if type(cpu) not in (int, float) or not 0 <= cpu < 1e6:
+        raise BadRequest("a heartbeat's cpu must be a number of processors")
     return {
         "host": host,
         "slots": read_int(info.get("slots", 0), "slots"),
@@ -127,6 +137,11 @@ def read_info(info: Any, payload_limit: int) -> dict[str, Any]:
         "tasks": read_names(info.get("tasks", ()), "tasks"),
         "draining": draining,
         "python": python,
+        "version": version,
+        "pid": read_int(info.get("pid", 0), "pid"),
+        "cpu": float(cpu),
+        "memory": read_int(info.get("memory", 0), "memory"),
+        "started": read_seconds(info.get("started", 0.0), "started"),
         "schedules": read_schedules(info.get("schedules", ()), payload_limit),
         "progress": _read_progress(info.get("progress", {})),
     }

@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, cast, overload
 
 from master import sql
+from master.leases import Held
 from master.ready import Entry, Key
 from master.store import Store
 from taskyard import wire
@@ -213,10 +214,12 @@ class SeriesStore:
 
     # Tasks leave
 
-    def end_done(self, seq: int, values: Sequence[bytes], series: int, cursor: int, now: float) -> None:
-        """The tasks from ``seq`` on have returned these values; ``cursor``: of the last."""
+    def end_done(self, seq: int, values: Sequence[bytes], series: int, cursor: int, now: float, held: Held) -> None:
+        """The tasks from ``seq`` on have returned these values; ``cursor``: of the last, ``held``: their lease."""
         data = pickle.dumps(list(values), protocol=5)
-        self._store.change(sql.ADD_DONE, seq, seq + len(values) - 1, cursor, data, now, series)
+        self._store.change(
+            sql.ADD_DONE, seq, seq + len(values) - 1, cursor, data, now, held.session.host, held.session.name, held.at, series
+        )
         self._close(series, len(values), 0)
 
     def give_row(self, seq: int, payload: bytes, series: int) -> None:

@@ -162,7 +162,28 @@ CREATE TABLE sample (                         -- what the queue did in a stretch
     run       TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 """
-MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY)
+ATTEMPTS = """
+ALTER TABLE task ADD COLUMN host TEXT NOT NULL DEFAULT '';     -- done: who had the last attempt, '': it was by a release
+ALTER TABLE task ADD COLUMN session TEXT NOT NULL DEFAULT '';  -- that did not keep it
+ALTER TABLE task ADD COLUMN leased REAL NOT NULL DEFAULT 0;    -- and since when, in epoch seconds, 0: not known
+ALTER TABLE part ADD COLUMN host TEXT NOT NULL DEFAULT '';     -- the same of all its tasks
+ALTER TABLE part ADD COLUMN session TEXT NOT NULL DEFAULT '';
+ALTER TABLE part ADD COLUMN leased REAL NOT NULL DEFAULT 0;
+CREATE TABLE attempt (                        -- the last ones of tasks that did not end well
+    task    INTEGER NOT NULL,                 -- seq of the task
+    nth     INTEGER NOT NULL,                 -- grows with each, while numbers begin anew when a task is retried
+    number  INTEGER NOT NULL,
+    host    TEXT NOT NULL,
+    session TEXT NOT NULL,
+    leased  REAL NOT NULL,                    -- epoch seconds
+    ended   REAL NOT NULL,                    -- epoch seconds
+    kind    TEXT NOT NULL,                    -- failed, cancelled
+    cause   TEXT NOT NULL,
+    PRIMARY KEY (task, nth)
+) STRICT, WITHOUT ROWID;
+CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN DELETE FROM attempt WHERE task = old.seq; END;
+"""
+MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY, ATTEMPTS)
 """Each makes a file of the version before it, beginning with an empty one, into one of the next."""
 VERSION = len(MIGRATIONS)
 """``PRAGMA user_version``; a file with a higher one was written by a newer release."""
@@ -178,6 +199,8 @@ SELECT max(coalesce((SELECT max(ended) FROM task), 0), coalesce((SELECT max(ende
     (SELECT value FROM meta WHERE key = 'cursor'))
 """
 KEEP_CURSOR = "UPDATE meta SET value = max(value, ?) WHERE key = 'cursor'"
+IS_PAUSED = "SELECT value FROM meta WHERE key = 'paused'"
+PAUSE = "INSERT INTO meta VALUES ('paused', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
 COUNT_STATES = """
 SELECT state, sum(many) FROM (
     SELECT state, count(*) AS many FROM task GROUP BY state
@@ -205,12 +228,13 @@ RETRY_RULES = "SELECT retries, backoff FROM task WHERE seq = ?"
 # An end is written once: each of these names the states in which the task is still open.
 END_DONE = """
 UPDATE task SET state = 'done', ended = ?, value = ?, attempts = attempts + 1, expires = ? + result_ttl,
-    payload = NULL, due = NULL, cause = '' WHERE seq = ? AND state IN ('ready', 'delayed')
+    payload = NULL, due = NULL, cause = '', host = ?, session = ?, leased = ? WHERE seq = ? AND state IN ('ready', 'delayed')
 """
 END = """
 UPDATE task SET state = ?, ended = ?, value = ?, cause = ?, attempts = ?, expires = ? + result_ttl, due = NULL
 WHERE seq = ? AND state IN ('ready', 'delayed')
 """
+SET_ATTEMPT = "UPDATE task SET host = ?, session = ?, leased = ? WHERE seq = ?"
 DELAY = "UPDATE task SET state = 'delayed', due = ?, attempts = ?, cause = ? WHERE seq = ? AND state IN ('ready', 'delayed')"
 DUE = "SELECT seq FROM task WHERE state = 'delayed' AND due <= ? ORDER BY due LIMIT ?"
 MAKE_READY = "UPDATE task SET state = 'ready', due = NULL WHERE seq = ? AND state = 'delayed'"
@@ -256,10 +280,20 @@ FROM task WHERE prefix = ? AND number = ?
 """
 
 
-def find(by_state: bool, by_job: bool) -> str:
-    """Tasks of a state, of a job, of both or of neither, in the order of their age."""
-    where = " AND ".join(["state = ?"] * by_state + ["job = ?"] * by_job) or "TRUE"
+def find(state: object, job: object, name: object, text: object) -> str:
+    """Tasks of a state, of a job, of a name, with a text in their ids, in the order of their age. What is None is not asked for;
+    the rest are the arguments."""
+    asked = {"state = ?": state, "job = ?": job, "name = ?": name, "instr(id, ?)": text}
+    where = " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
     return f"SELECT {FOUND_COLUMNS} FROM task WHERE {where} ORDER BY seq"
+
+
+def failed(name: object, job: object, cause: object) -> str:
+    """Prefix and number of failed tasks, those that failed first. What is None is not asked for; the rest are the arguments, and
+    a limit."""
+    asked = {"name = ?": name, "job = ?": job, "substr(cause, 1, length(?)) = ?": cause}
+    where = " AND ".join(["state = 'failed'", *(words for words, value in asked.items() if value is not None)])
+    return f"SELECT prefix, number FROM task WHERE {where} ORDER BY ended LIMIT ?"
 
 
 ADD_SERIES = """
@@ -285,8 +319,8 @@ REMOVE_PARTS = "DELETE FROM part WHERE seq BETWEEN ? AND ?"
 PARTS = "SELECT seq, last, ended IS NOT NULL FROM part WHERE seq BETWEEN ? AND ? ORDER BY seq"
 PART_OF = "SELECT seq, last, ended IS NOT NULL, expires FROM part WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 VALUES_OF = "SELECT seq, data FROM part WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
-ADD_DONE = "INSERT INTO part SELECT ?, ?, seq, job, ?, ?, ? + result_ttl FROM series WHERE seq = ?"
-ADD_GONE = "INSERT INTO part SELECT ?, ?, seq, job, NULL, NULL, NULL FROM series WHERE seq = ?"
+ADD_DONE = "INSERT INTO part SELECT ?, ?, seq, job, ?, ?, ? + result_ttl, ?, ?, ? FROM series WHERE seq = ?"
+ADD_GONE = "INSERT INTO part (seq, last, series, job) SELECT ?, ?, seq, job FROM series WHERE seq = ?"
 GIVE_ROW = """
 INSERT INTO task (seq, prefix, number, job, name, payload, rank, retries, backoff, time_limit, result_ttl, submitted, state)
 SELECT ?, prefix, first + ? - seq, job, name, ?, rank, retries, backoff, time_limit, result_ttl, submitted, 'ready'
@@ -303,6 +337,19 @@ RETURNING series, job, last - seq + 1
 EXPIRE_PARTS = """
 UPDATE part SET ended = NULL, data = NULL, expires = NULL
 WHERE seq IN (SELECT seq FROM part WHERE expires <= ? ORDER BY expires LIMIT ?) RETURNING series, job, last - seq + 1
+"""
+
+KEPT_ATTEMPTS = 20
+"""Of each task, those that did not end well."""
+ADD_ATTEMPT = """
+INSERT INTO attempt SELECT ?1, coalesce(max(nth), 0) + 1, ?, ?, ?, ?, ?, ?, ? FROM attempt WHERE task = ?1
+"""
+TRIM_ATTEMPTS = f"DELETE FROM attempt WHERE task = ?1 AND nth <= (SELECT max(nth) FROM attempt WHERE task = ?1) - {KEPT_ATTEMPTS}"
+ATTEMPTS_OF = "SELECT number, host, session, leased, ended, kind, cause FROM attempt WHERE task = ? ORDER BY nth"
+DONE_ATTEMPT = "SELECT attempts, host, session, leased, expires - result_ttl, 'done', '' FROM task WHERE seq = ?"
+DONE_ATTEMPT_OF_PART = """
+SELECT 1, part.host, part.session, part.leased, part.expires - series.result_ttl, 'done', ''
+FROM part JOIN series ON series.seq = part.series WHERE part.seq <= ? ORDER BY part.seq DESC LIMIT 1
 """
 
 COUNT_JOB = """

@@ -9,8 +9,10 @@ from operator import itemgetter
 from typing import Any
 
 from master import rules, sql
+from master.leases import Session
 from master.moves import Moves
 from master.series import SeriesRows, without
+from master.sought import Sought
 from taskyard.errors import BadRequest
 from taskyard.model import END_STATES, OPEN_STATES, Details, Found
 from taskyard.series import ResultSeries, join_id, split_id
@@ -49,14 +51,16 @@ class Views(Moves):
             limit -= len(values)
         return page
 
-    def find(self, state: Any, job: Any, limit: Any, after: Any) -> list[Row]:
+    def find(self, state: Any, job: Any, limit: Any, after: Any, name: Any = None, text: Any = None) -> list[Row]:
         """Tasks in a state (None: any), oldest first, skipping ``after``."""
         limit, after = _rows(limit), rules.read_int(after, "after")
-        if job is not None:
-            rules.read_text(job, "job")
+        for value, what in ((job, "job"), (name, "name"), (text, "text")):
+            if value is not None:
+                rules.read_text(value, what)
+        sought = Sought(job, name, text)
         if state is not None and rules.read_text(state, "state") not in (*OPEN_STATES, *END_STATES):
             raise BadRequest(f"no state {state!r:.100}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
-        found = self._leased(job) if state == "leased" else self._found(state, job)
+        found = self._leased(sought) if state == "leased" else self._found(state, sought)
         page: list[Row] = []
         for run in found:
             skipped = min(after, len(run))
@@ -66,28 +70,29 @@ class Views(Moves):
                 break
         return _page(page, *LONG_OF_FOUND)
 
-    def _leased(self, job: str | None) -> Iterator[Sequence[Row]]:
+    def _leased(self, sought: Sought) -> Iterator[Sequence[Row]]:
         """Leased tasks with their seqs, the oldest lease first."""
         for held, seq in self._leases.all():
-            if job in (None, held.entry.job):
-                if held.entry.series:
-                    yield SeriesRows(self._series.by_seq(held.entry.series), seq, seq + 1, "ready")
+            entry = held.entry
+            if sought.fits(entry.job, entry.name, entry.prefix, entry.number + seq - entry.seq):
+                if entry.series:
+                    yield SeriesRows(self._series.by_seq(entry.series), seq, seq + 1, "ready")
                 else:
                     yield self.store.rows(sql.FIND_ONE, seq)
 
-    def _found(self, state: str | None, job: str | None) -> Iterator[Sequence[Row]]:
+    def _found(self, state: str | None, sought: Sought) -> Iterator[Sequence[Row]]:
         """Tasks of a state with their seqs, oldest first, in runs."""
-        given = [value for value in (state, job) if value is not None]
-        rows: Iterator[Sequence[Row]] = ([row] for row in self.store.each(sql.find(state is not None, job is not None), *given))
+        given = [value for value in (state, *sought) if value is not None]
+        rows: Iterator[Sequence[Row]] = ([row] for row in self.store.each(sql.find(state, *sought), *given))
         leased = self._leases.by_seq
         if state == "ready":
             rows = (row for row in rows if row[0][0] not in leased)
         if state not in (None, "ready", "done"):
             return rows
-        return merge(rows, self._of_series(state, job), key=lambda run: run[0][0])
+        return merge(rows, self._of_series(state, sought), key=lambda run: run[0][0])
 
-    def _of_series(self, state: str | None, job: str | None) -> Iterator[Sequence[Row]]:
-        for series in self._series.all(job):
+    def _of_series(self, state: str | None, sought: Sought) -> Iterator[Sequence[Row]]:
+        for series in self._series.all(sought.job):
             for begin, end, done in self._series.runs(series):
                 if done:
                     runs = [(begin, end)] if state != "ready" else []
@@ -96,12 +101,12 @@ class Views(Moves):
                 else:
                     runs = [(begin, end)] if state is None else []
                 for run in runs:
-                    yield SeriesRows(series, *run, "done" if done else "ready")
+                    for some in sought.runs(series, *run):
+                        yield SeriesRows(series, *some, "done" if done else "ready")
 
     def show(self, ids: Any, payloads: Any) -> list[Row]:
         """All that is known of these tasks, at most `REPLY_BYTES` of it."""
-        if type(payloads) is not bool:
-            raise BadRequest("payloads must be true or false")
+        rules.read_switch(payloads, "payloads")
         shown: list[Row] = []
         size = 0
         for task_id in rules.read_names(ids, "ids"):
@@ -116,6 +121,31 @@ class Views(Moves):
                 break
             shown.append(row)
         return shown
+
+    def attempts(self, ids: Any) -> list[Row]:
+        """Attempts of these tasks, each task's from its first on; at most `REPLY_BYTES` of them."""
+        told: list[Row] = []
+        size = 0
+        for task_id in rules.read_names(ids, "ids"):
+            rows = self._attempts(task_id)
+            size += sum(len(row[-1]) for row in rows)
+            if told and (size > REPLY_BYTES or len(told) + len(rows) > REPLY_ROWS):
+                break
+            told += rows
+        return told
+
+    def _attempts(self, task_id: str) -> list[Row]:
+        row = self._row(*split_id(task_id))
+        if row is None:
+            return []
+        seq, state = row[:2]
+        rows = self.store.rows(sql.ATTEMPTS_OF, seq)
+        if state == "done":
+            rows += self.store.rows(sql.DONE_ATTEMPT, seq) or self.store.rows(sql.DONE_ATTEMPT_OF_PART, seq)
+        held = self._leases.by_seq.get(seq)
+        if held is not None:
+            rows.append((held.entry.attempts + 1, held.session.host, held.session.name, held.at, 0.0, "leased", ""))
+        return [(task_id, *one) for one in rows]
 
     def running(self, job: Any, limit: Any) -> list[Row]:
         """Leased tasks with their progress, the longest lease first."""
@@ -155,6 +185,7 @@ class Views(Moves):
         return {
             **counts,
             "leased": len(self._leases),
+            "paused": self._paused,
             "bound": self._bound,
             "payload_limit": self.payload_limit,
             "lease": self._leases.lease_time,
@@ -164,21 +195,10 @@ class Views(Moves):
         }
 
     def workers(self) -> list[Row]:
-        """What each live worker told of itself."""
+        """What each worker told of itself: those that are alive, then those that left, the latest first."""
         now = self.now()
-        return [
-            (
-                session.name,
-                session.info["host"],
-                session.info["slots"],
-                session.info["busy"],
-                tuple(session.info["tasks"]),
-                session.leased,
-                round(now - session.seen, 3),
-                session.info["python"],
-            )
-            for session in self._workers()
-        ]
+        alive = [_worker(session, now, 0.0, False) for session in self._workers()]
+        return alive + [_worker(session, now, left, lost) for session, left, lost in reversed(self._leases.gone.values())]
 
     def history(self, since: Any, step: Any) -> list[Row]:
         """Samples behind a moment, the oldest first, in steps of so many seconds at least."""
@@ -192,6 +212,15 @@ class Views(Moves):
     def _told(self, row: Row) -> Row:
         """A task's row without its seq, and with the state of a leased one."""
         return row[1:] if row[0] not in self._leases.by_seq else (*row[1 : STATE + 1], "leased", *row[STATE + 2 :])
+
+
+def _worker(session: Session, now: float, left: float, lost: bool) -> Row:
+    """As `taskyard.model.WorkerInfo` has it."""
+    info, draining = session.info, session.drain or session.draining
+    told = (info[field] for field in ("host", "slots", "busy"))
+    told_too = (info[field] for field in ("python", "pid", "version", "cpu", "memory", "started"))
+    silent = round(now - session.seen, 3)
+    return (session.name, *told, tuple(info["tasks"]), session.leased, silent, *told_too, left, lost, draining)
 
 
 def alone_rows(rows: Iterable[Row]) -> Iterator[Row]:

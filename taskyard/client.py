@@ -217,7 +217,7 @@ class Cluster(Calls):
 
     def workers(self) -> list[WorkerInfo]:
         """Workers that are alive."""
-        return self.queue.workers()
+        return [worker for worker in self.queue.workers() if not worker.left]
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls. ``wait``: return when all futures have ended; ``cancel_futures``: cancel what no worker has."""

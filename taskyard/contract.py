@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from taskyard.model import (
+    Attempt,
     Details,
     Found,
     JobInfo,
     Kind,
     Lease,
+    Orders,
     Outcome,
     Result,
     Running,
@@ -46,11 +48,11 @@ class Queue(Protocol):
         Raises `StoreFull` (nothing was taken: keep the outcomes and settle them again), `PayloadTooLarge`.
         """
 
-    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
-        """Keep all leases of ``session`` for another lease time. Returns ids of its tasks to stop: cancelled meanwhile.
+    def heartbeat(self, session: str, info: dict[str, Any]) -> Orders:
+        """Keep all leases of ``session`` for another lease time. Returns what it is to do: stop tasks, drain.
 
-        ``info``: host, slots, busy, tasks, draining, python, schedules (`Schedule` tuples), and progress: (done, total, note)
-        by the id of the task.
+        ``info``: host, slots, busy, tasks, draining, python, version, pid, cpu, memory, started (see `WorkerInfo`), schedules
+        (`Schedule` tuples), and progress: (done, total, note) by the id of the task.
         """
 
     def leave(self, session: str) -> int:
@@ -62,11 +64,17 @@ class Queue(Protocol):
     def cancel(self, ids: Sequence[str]) -> int:
         """Cancel open tasks. Returns how many were open."""
 
-    def find(self, state: str | None, job: str | None, limit: int, after: int) -> list[Found]:
-        """Tasks in a state (None: any), of a job (None: any), oldest first, skipping ``after``."""
+    def find(
+        self, state: str | None, job: str | None, limit: int, after: int, name: str | None = None, text: str | None = None
+    ) -> list[Found]:
+        """Tasks in a state, of a job, of a name, with a text in their ids (None: any), oldest first, skipping ``after``."""
 
     def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
         """All that is known of these tasks, without ``payloads`` but for those; what is not known is left out."""
+
+    def attempts(self, ids: Sequence[str]) -> list[Attempt]:
+        """Attempts of these tasks, each task's in their order: the last 20 that failed, a last one that ended well, and the one
+        that is under way."""
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """Leased tasks of a job (None: any) with their progress, the longest lease first."""
@@ -80,14 +88,23 @@ class Queue(Protocol):
     def retry(self, ids: Sequence[str]) -> int:
         """Move failed tasks back to ready with their attempts forgotten. Returns how many."""
 
+    def retry_all(self, name: str | None, job: str | None, cause: str | None) -> int:
+        """The same for all failed tasks of a name, of a job, with a cause that begins so (None: any). Returns how many."""
+
     def forget(self, job: str) -> int:
         """Delete the ended tasks of a job. Returns how many."""
+
+    def pause(self, paused: bool) -> bool:
+        """Lend nothing more, until it is called with False; durable, and what runs goes on. Returns whether that was news."""
+
+    def drain(self, sessions: Sequence[str]) -> int:
+        """Let these workers take nothing more, finish what they run, and end. Returns how many of them are alive."""
 
     def stats(self) -> dict[str, Any]:
         """Counts by state, totals since the store was made, the bound, sessions, and the file's size."""
 
     def workers(self) -> list[WorkerInfo]:
-        """Sessions that are alive."""
+        """Workers that are alive, then the last 50 that left or were lost, the latest first."""
 
     def history(self, since: float, step: float) -> list[Sample]:
         """What the queue did since then (epoch s), oldest first, in steps of at least ``step`` seconds that are over."""

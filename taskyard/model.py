@@ -150,6 +150,25 @@ class Details(NamedTuple):
     """Leased: the worker that has it."""
 
 
+class Attempt(NamedTuple):
+    """One delivery of a task, as `attempts` tells it."""
+
+    id: str
+    """Of the task."""
+    number: int
+    """1 for the first, and again for the first after a `retry`."""
+    host: str
+    """Empty, as is the session: to a release that did not keep it."""
+    session: str
+    leased: float
+    """Epoch seconds; 0: not known, since its lease was lost."""
+    ended: float
+    """Epoch seconds; 0: it is under way."""
+    kind: Literal["leased", "done", "failed", "cancelled"]
+    """``leased``: it is under way."""
+    cause: str
+
+
 class Running(NamedTuple):
     """A leased task, with what it told of its progress (`taskyard.progress`)."""
 
@@ -222,6 +241,15 @@ class ScheduleInfo(NamedTuple):
     """0: never."""
 
 
+class Orders(NamedTuple):
+    """What a worker is told with the answer to its heartbeat."""
+
+    stop: list[str]
+    """Its tasks that were cancelled meanwhile."""
+    drain: bool
+    """Whether it is to take nothing more, to finish what it runs, and to end."""
+
+
 class WorkerInfo(NamedTuple):
     """One worker as it told of itself, and as the master saw it."""
 
@@ -236,6 +264,20 @@ class WorkerInfo(NamedTuple):
     """Seconds since its last heartbeat."""
     python: str
     """Its Python's minor version, as in ``3.13``."""
+    pid: int
+    version: str
+    """Of Taskyard."""
+    cpu: float
+    """Processors that all its processes use together; 0 where it can't know, as the next one."""
+    memory: int
+    """Bytes that they have resident."""
+    started: float
+    """Epoch seconds."""
+    left: float
+    """Epoch seconds at which it left or was lost; 0: it is alive."""
+    lost: bool
+    draining: bool
+    """It takes nothing more, or is being told so."""
 
 
 class Sample(NamedTuple):

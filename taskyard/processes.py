@@ -131,11 +131,13 @@ class LocalProcesses:
         # A master that is started again must be where the others look for it.
         self._settings.update(master_port=port, taskyard_url=self.url)
         for number in range(workers):
-            environment = partial(self._environment, worker_health_file=self._own / f"worker-{number}-health")
+            environment = partial(
+                self._environment, worker_health_file=self._own / f"worker-{number}-health", worker_after_drain="stay"
+            )
             self._workers.append(Program("worker", self._leash_end, environment, self._stopping))
             self._workers[-1].start()
         with RemoteQueue(self.url, self.authkey, START_SECONDS) as queue:
-            self._wait_until(lambda: len(queue.workers()) >= workers, deadline, "the workers do not join")
+            self._wait_until(lambda: int(queue.stats()["workers"]) >= workers, deadline, "the workers do not join")
         for program in (self._master, *self._workers):
             program.keep()
 

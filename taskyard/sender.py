@@ -160,7 +160,7 @@ class Sender:
         """Without functions by value that no worker takes: these fail now rather than when nobody has come for a while."""
         if self._functions_are_taken or not any(parcel.options.name == BY_VALUE for parcel in batch):
             return batch
-        workers = self._queue.workers()
+        workers = [worker for worker in self._queue.workers() if not worker.left]
         refused = why_refused(workers)
         if not refused:
             self._functions_are_taken = bool(workers)  # if these workers go, others will come

@@ -26,11 +26,13 @@ from taskyard.errors import (
 from taskyard.keys import Authkey
 from taskyard.model import (
     PROTOCOL,
+    Attempt,
     Details,
     Found,
     JobInfo,
     Kind,
     Lease,
+    Orders,
     Outcome,
     Result,
     Running,
@@ -63,6 +65,8 @@ LONGEST_WAIT = 30.0
 """Seconds that one long poll may wait; longer waits are several polls."""
 SILENCE = 30.0
 """Seconds beyond its own wait that a call's answer may take before the connection is given up."""
+RETRY_LIMIT = 10_000
+"""Failed tasks that one call moves at most, so that others don't wait for it."""
 SHORT_BYTES = 4096
 """A message that surely finds room in a connection on which nothing is under way."""
 TELL_SECONDS = 0.5
@@ -168,10 +172,9 @@ class RemoteQueue:
         """The same for outcomes in series."""
         return sum(self._call("settle", session, list(map(tuple, message))) for message in self._messages(outcomes))
 
-    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
+    def heartbeat(self, session: str, info: dict[str, Any]) -> Orders:
         """See `taskyard.contract.Queue.heartbeat`."""
-        stop: list[str] = self._call("heartbeat", session, info)
-        return stop
+        return Orders._make(self._call("heartbeat", session, info))
 
     def leave(self, session: str) -> int:
         """See `taskyard.contract.Queue.leave`."""
@@ -189,13 +192,19 @@ class RemoteQueue:
         """See `taskyard.contract.Queue.cancel`."""
         return int(self._call("cancel", list(ids)))
 
-    def find(self, state: str | None, job: str | None, limit: int, after: int) -> list[Found]:
+    def find(
+        self, state: str | None, job: str | None, limit: int, after: int, name: str | None = None, text: str | None = None
+    ) -> list[Found]:
         """See `taskyard.contract.Queue.find`."""
-        return list(map(Found._make, self._call("find", state, job, limit, after)))
+        return list(map(Found._make, self._call("find", state, job, limit, after, name, text)))
 
     def show(self, ids: Sequence[str], payloads: bool = True) -> list[Details]:
         """See `taskyard.contract.Queue.show`."""
         return list(map(Details._make, self._call("show", list(ids), payloads)))
+
+    def attempts(self, ids: Sequence[str]) -> list[Attempt]:
+        """See `taskyard.contract.Queue.attempts`."""
+        return list(map(Attempt._make, self._call("attempts", list(ids))))
 
     def running(self, job: str | None, limit: int) -> list[Running]:
         """See `taskyard.contract.Queue.running`."""
@@ -213,9 +222,26 @@ class RemoteQueue:
         """See `taskyard.contract.Queue.retry`."""
         return int(self._call("retry", list(ids)))
 
+    def retry_all(self, name: str | None, job: str | None, cause: str | None) -> int:
+        """See `taskyard.contract.Queue.retry_all`. Many are moved by several calls."""
+        retried = 0
+        while moved := int(self._call("retry_all", name, job, cause)):
+            retried += moved
+            if moved < RETRY_LIMIT:
+                break
+        return retried
+
     def forget(self, job: str) -> int:
         """See `taskyard.contract.Queue.forget`."""
         return int(self._call("forget", job))
+
+    def pause(self, paused: bool) -> bool:
+        """See `taskyard.contract.Queue.pause`."""
+        return bool(self._call("pause", paused))
+
+    def drain(self, sessions: Sequence[str]) -> int:
+        """See `taskyard.contract.Queue.drain`."""
+        return int(self._call("drain", list(sessions)))
 
     def stats(self) -> dict[str, Any]:
         """See `taskyard.contract.Queue.stats`."""

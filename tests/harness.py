@@ -147,7 +147,7 @@ class Harness:
     def wait_until_one_waits(self, topic: Topic) -> None:
         """Return once a call waits for ``topic``."""
         deadline = monotonic() + 10
-        while not self.committer.call(lambda: self.committer._waiting.get(topic)):
+        while not self.committer.call(lambda: bool(self.committer._waiting.get(topic))):
             assert monotonic() < deadline, "nobody waits"
 
     def reopen(self) -> None:

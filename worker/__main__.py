@@ -15,6 +15,7 @@ EXAMPLES = """examples:
   python -m worker health                              exit 0 when it is connected and alive
 
 Settings come from the environment and from .env; .env.example lists them.
+Told to drain (taskyard drain): finish what runs, give back the rest, exit 0; WORKER_AFTER_DRAIN=stay: wait for SIGTERM first.
 SIGTERM, SIGINT: finish what runs (WORKER_GRACE seconds), give back the rest, exit 0; a second one: stop at once.
 Exit codes: 77 wrong authkey or certificate, 76 another release, 78 a setting or the app is wrong.
 """

@@ -8,9 +8,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
+from taskyard import __version__
 from taskyard.calls import PYTHON
 from taskyard.errors import PayloadTooLarge, StoreFull
 from taskyard.log import get_logger
@@ -19,6 +20,7 @@ from taskyard.series import LeaseSeries, OutcomeSeries, part
 from taskyard.transport import SHORT_BYTES, RemoteQueue
 from worker.offer import Offer
 from worker.reports import Word
+from worker.usage import Usage
 
 LEASE_WAIT = 20.0
 SETTLE_BATCH = 5000
@@ -176,7 +178,7 @@ def _too_large(outcome: OutcomeSeries, error: PayloadTooLarge) -> OutcomeSeries:
 
 
 class Heart:
-    """Keeps the leases, hears of cancelled tasks, and shows by a file's age whether all that works."""
+    """Keeps the leases, hears what to stop, and shows by a file's age whether all that works."""
 
     def __init__(self, queue: RemoteQueue, session: str, health_file: Path, cancelled: Callable[[list[str]], None]) -> None:
         self._queue = queue
@@ -190,6 +192,9 @@ class Heart:
         self.draining = False
         self.info: dict[str, Any] = {}
         self.is_well: Callable[[], bool] = lambda: True
+        self.measure: Callable[[], Usage] = Usage
+        self.told_to_drain: Callable[[], None] = lambda: None
+        """Called at each beat whose answer says so."""
 
     def introduce(self, slots: int, offer: Offer) -> None:
         """What each beat tells of this worker."""
@@ -197,6 +202,8 @@ class Heart:
             "host": socket.gethostname(),
             "pid": os.getpid(),
             "python": PYTHON,
+            "version": __version__,
+            "started": time(),
             "slots": slots,
             "busy": 0,
             "tasks": offer.names,
@@ -228,10 +235,12 @@ class Heart:
         """Beat until `leave`."""
         while not self._leaving:
             if self.is_well():  # else its tasks go to others once their lease ends
-                stop = self._queue.heartbeat(self._session, dict(self.info))
+                orders = self._queue.heartbeat(self._session, self.info | self.measure()._asdict())
                 self._health_file.touch()
-                if stop:
-                    self._cancelled(stop)
+                if orders.stop:
+                    self._cancelled(orders.stop)
+                if orders.drain:
+                    self.told_to_drain()
             self._at_once.wait(PROGRESS_SECONDS)
             self._soon.wait(BEAT_SECONDS - PROGRESS_SECONDS)
             self._at_once.clear()

@@ -11,6 +11,7 @@ from types import FrameType
 from taskyard.errors import SettingsError
 from taskyard.keys import follow_authkey
 from taskyard.log import get_logger, set_up_logging
+from taskyard.pulse import BEAT_SECONDS
 from taskyard.settings import Settings, load_settings
 from worker.supervisor import Supervisor
 
@@ -40,7 +41,16 @@ def run() -> int:
     if stopping.is_set():
         supervisor[0].drain()
     supervisor[0].run()
+    if supervisor[0].told_to_drain and settings.worker_after_drain == "stay":
+        stay(settings, stopping)
     return 0
+
+
+def stay(settings: Settings, stopping: threading.Event) -> None:
+    """Do nothing until a signal: whatever would start an ended worker again is to leave this one drained."""
+    get_logger("worker").info("drained; start this worker again to let it work")
+    while not stopping.wait(BEAT_SECONDS):
+        settings.worker_health_file.touch()
 
 
 def wait_for_authkey(settings: Settings, stopping: threading.Event) -> Callable[[], bytes] | None:

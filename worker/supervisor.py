@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable
+from math import inf
 from time import monotonic
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from worker.links import Heart, Leaser, Settler
 from worker.offer import Offer
 from worker.pace import STALE_SECONDS, Pace
 from worker.reports import Report
+from worker.usage import Meter
 
 TURN_SECONDS = 0.5
 """The loop turns at least so often."""
@@ -56,6 +58,8 @@ class Supervisor:
         self._slots: list[Slot] = []
         self._failed_starts = 0
         self._drain_by: float | None = None
+        self.told_to_drain = False
+        """Whether it was the queue that said so."""
         self._turned = monotonic()
         self._failure: BaseException | None = None
         self._selector = selectors.DefaultSelector()
@@ -73,6 +77,8 @@ class Supervisor:
         self._settler = Settler(self._settle_queue, session)
         self._heart = Heart(self._heart_queue, session, settings.worker_health_file, self._note_cancelled)
         self._heart.is_well = lambda: monotonic() - self._turned < STUCK_SECONDS
+        self._heart.measure = Meter().look
+        self._heart.told_to_drain = self._drain_in_peace
         self._leasing = threading.Thread(target=self._guard, args=(self._leaser.run,), name="leaser", daemon=True)
 
     def run(self) -> None:
@@ -94,7 +100,7 @@ class Supervisor:
 
         Safe in a signal handler.
         """
-        grace = self._settings.worker_grace if self._drain_by is None else 0.0
+        grace = self._settings.worker_grace if self._drain_by in (None, inf) else 0.0
         self._drain_by = monotonic() + grace
         self._bell.ring()
 
@@ -306,6 +312,13 @@ class Supervisor:
                 self._bell.ring()
         finally:
             self._turning.release()
+
+    def _drain_in_peace(self) -> None:
+        """The queue wants this worker gone: nobody is going to kill it, so that what runs has all the time it needs."""
+        if self._drain_by is None:
+            self.told_to_drain = True
+            self._drain_by = inf
+            self._bell.ring()
 
     def _note_cancelled(self, ids: list[str]) -> None:
         self._cancelled.extend(ids)

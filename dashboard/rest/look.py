@@ -19,7 +19,7 @@ def look_router(connections: Connections) -> APIRouter:
     @router.get("/workers", response_model=list[WorkerOut], responses=refusals())
     async def workers() -> Response:
         """Workers that are alive."""
-        return await tell(connections, lambda queue: list(map(_worker, queue.workers())))
+        return await tell(connections, lambda queue: [_worker(worker) for worker in queue.workers() if not worker.left])
 
     @router.get("/stats", response_model=Stats, responses=refusals())
     async def stats() -> Response:

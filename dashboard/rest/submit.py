@@ -73,7 +73,7 @@ def _submit(queue: RemoteQueue, repeats: Repeats, calls: Sequence[TaskIn], job: 
 
 
 def _check_names(queue: RemoteQueue, calls: Sequence[TaskIn]) -> None:
-    offered = {name for worker in queue.workers() for name in worker.tasks if not name.startswith(FUNCTIONS)}
+    offered = {name for worker in queue.workers() if not worker.left for name in worker.tasks if not name.startswith(FUNCTIONS)}
     if not offered:
         raise Problem(503, "no worker is there that offers a task; start one", 5)
     for index, call in enumerate(calls):

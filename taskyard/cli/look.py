@@ -10,7 +10,7 @@ from taskyard.calls import MANY, unpack, unpack_outcomes
 from taskyard.cli.base import JobOption, Json, Limit, app, connect, in_python, moment, opened, show, show_rows
 from taskyard.codec import decode_error, one_line
 from taskyard.errors import TaskyardError
-from taskyard.model import END_STATES, OPEN_STATES, Details
+from taskyard.model import END_STATES, OPEN_STATES, Attempt, Details, WorkerInfo
 
 STATES = (*OPEN_STATES, *END_STATES)
 
@@ -37,6 +37,8 @@ def jobs(limit: Limit = 50, as_json: Json = False) -> None:
 def tasks(
     state: Annotated[str | None, typer.Option(help=f"In this state: {', '.join(STATES)}.")] = None,
     job: JobOption = None,
+    name: Annotated[str | None, typer.Option(help="Of this name.")] = None,
+    text: Annotated[str | None, typer.Option("--id", help="With this text in their ids.")] = None,
     limit: Limit = 50,
     after: Annotated[int, typer.Option(min=0, help="Skip so many.")] = 0,
     as_json: Json = False,
@@ -45,7 +47,7 @@ def tasks(
     if state not in (None, *STATES):
         raise typer.BadParameter(f"{state!r}: expected one of {', '.join(STATES)}", param_hint="--state")
     with connect() as queue:
-        found = queue.find(state, job, limit, after)
+        found = queue.find(state, job, limit, after, name, text)
     cells = [(one.id, one.name, one.state, one.attempts, moment(one.submitted), one.cause) for one in found]
     show_rows(found, as_json, ("task", "name", "state", "attempts", "submitted", "cause"), cells)
 
@@ -54,7 +56,7 @@ def tasks(
 def show_task(task_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Json = False) -> None:
     """Show all that the queue knows of one task: its options, arguments, attempts, and what became of it."""
     with connect() as queue:
-        found = queue.show([task_id])
+        found, attempts = queue.show([task_id]), queue.attempts([task_id])
     if not found:
         raise TaskyardError(f"the queue knows no task {task_id!r}: it was forgotten, has outlived its result, or never was")
     (details,) = found
@@ -68,19 +70,37 @@ def show_task(task_id: Annotated[str, typer.Argument(metavar="ID")], as_json: Js
             value = moment(value)
         if value not in ("", None):
             lines.append(f"{name:12} {value if isinstance(value, str) else in_python(value)}")
-    show(told, as_json, "\n".join(lines))
+    lines += [f"{'attempt':12} {_attempt(one)}" for one in attempts]
+    show(told | {"each_attempt": [one._asdict() for one in attempts]}, as_json, "\n".join(lines))
 
 
-@app.command(epilog="Example: taskyard workers")
-def workers(as_json: Json = False) -> None:
+@app.command(epilog="Example: taskyard workers --left")
+def workers(
+    left: Annotated[bool, typer.Option("--left", help="Those that left or were lost, the latest first.")] = False,
+    as_json: Json = False,
+) -> None:
     """List the workers that are alive."""
     with connect() as queue:
-        alive = queue.workers()
-    columns = ("worker", "host", "python", "slots", "busy", "leased", "heard of", "tasks")
+        told = [worker for worker in queue.workers() if bool(worker.left) == left]
+    columns = ("worker", "host", "state", "python", "slots", "busy", "leased", "cpu", "memory", "heard of", "tasks")
     cells = [
-        (w.session[:8], w.host, w.python, w.slots, w.busy, w.leased, f"{w.silent:.1f} s ago", ", ".join(w.tasks)) for w in alive
+        (
+            *(
+                w.session[:8],
+                w.host,
+                _state(w),
+                w.python,
+                w.slots,
+                w.busy,
+                w.leased,
+                f"{w.cpu:.1f}",
+                f"{w.memory / 2**20:,.0f} MiB",
+            ),
+            *(f"{w.silent:.1f} s ago", ", ".join(w.tasks)),
+        )
+        for w in told
     ]
-    show_rows(alive, as_json, columns, cells)
+    show_rows(told, as_json, columns, cells)
 
 
 @app.command(epilog="Example: taskyard schedules")
@@ -91,6 +111,19 @@ def schedules(as_json: Json = False) -> None:
     columns = ("task", "when", "timezone", "missed", "last", "next", "job")
     cells = [(one.name, one.spec, one.timezone, one.missed, moment(one.last), moment(one.next), one.job) for one in found]
     show_rows(found, as_json, columns, cells)
+
+
+def _state(worker: WorkerInfo) -> str:
+    if worker.left:
+        return f"{'lost' if worker.lost else 'left'} {moment(worker.left)}"
+    return "draining" if worker.draining else "alive"
+
+
+def _attempt(one: Attempt) -> str:
+    """One line of it."""
+    lasted = f", {one.ended - one.leased:.1f} s" if one.leased and one.ended else ""
+    who = f" on {one.host or '?'} ({one.session[:8]})" if one.session else ""
+    return f"{one.number} {one.kind}{who} {moment(one.leased)}{lasted}{': ' * bool(one.cause)}{one.cause}".strip()
 
 
 def _arguments(payload: bytes) -> Any:

@@ -39,6 +39,8 @@ def status(
 
         if not watch:
             told = ask()
+            if told.get("paused"):
+                say("the queue is paused; taskyard resume lets it go on")
             show(told, as_json, _drawn(told) if sys.stdout.isatty() else _lines(told))
             return
         try:

@@ -56,6 +56,15 @@ NO_INFO: list[Any] = [
     {"host": "x" * 100_000},
     {"draining": "no"},
     {"python": 3},
+    {"version": 3},
+    {"version": "x" * 100_000},
+    {"pid": "1"},
+    {"cpu": "much"},
+    {"cpu": float("nan")},
+    {"cpu": -1},
+    {"memory": 0.5},
+    {"memory": -1},
+    {"started": float("inf")},
     {"python": "x" * 100_000},
     {"progress": [("a", 1, 2, "")]},
     {"progress": {"a": (1, HUGE, "")}},
@@ -100,32 +109,42 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "results", text, 0, 10, 0
         yield "forget", text
         if text is not None:
-            yield "find", text, None, 10, 0
-            yield "find", "ready", text, 10, 0
+            yield "find", text, None, 10, 0, None, None
+            yield "find", "ready", text, 10, 0, None, None
+            yield "find", "ready", None, 10, 0, text, None
+            yield "find", "ready", None, 10, 0, None, text
+            yield "retry_all", text, None, None
+            yield "retry_all", None, text, None
+            yield "retry_all", None, None, text
             yield "running", text, 10
             yield "jobs", text, 10, 0
             yield "lease", "s", 1, 0, [text]
         yield "cancel", [text]
+        yield "attempts", [text]
+        yield "drain", [text]
         yield "retry", [text]
         yield "show", [text], True
     for names in (7, "a", {"a": 1}, {1}):
         yield "cancel", names
+        yield "attempts", names
+        yield "drain", names
         yield "retry", names
         yield "show", names, True
         yield "lease", "s", 1, 0, names
     for switch in (None, 1, "yes"):
         yield "show", ["a"], switch
+        yield "pause", switch
     for count in NO_COUNT:
         yield "lease", "s", count, 0, None
         yield "results", "job", count, 10, 0
         yield "results", "job", 0, count, 0
-        yield "find", "ready", None, count, 0
-        yield "find", "ready", None, 10, count
+        yield "find", "ready", None, count, 0, None, None
+        yield "find", "ready", None, 10, count, None, None
         yield "running", None, count
         yield "jobs", None, count, 0
         yield "jobs", None, 10, count
     for job in NO_JOB:
-        yield "find", "ready", job, 10, 0
+        yield "find", "ready", job, 10, 0, None, None
         yield "running", job, 10
         yield "jobs", job, 10, 0
     yield "lease", "s", 0, 0, None

@@ -199,8 +199,8 @@ def test_a_leased_task_is_cancelled_and_what_its_worker_settles_does_not_count(h
     harness.queue.submit([task("a"), task("b")])
     a, b = harness.queue.lease("s", 10, 0)
     assert harness.queue.cancel(["a"]) == 1
-    assert harness.queue.heartbeat("another", {"host": "h"}) == []
-    assert harness.queue.heartbeat("s", {"host": "h"}) == ["a"]
+    assert harness.queue.heartbeat("another", {"host": "h"}).stop == []
+    assert harness.queue.heartbeat("s", {"host": "h"}).stop == ["a"]
     assert harness.queue.settle("s", [done(a), done(b)]) == 1
     assert [result.state for result in harness.queue.results("job", 0, 10, 0)] == ["cancelled", "done"]
 
@@ -209,10 +209,10 @@ def test_a_heartbeat_that_is_repeated_tells_of_cancelled_tasks_again(harness: Ha
     harness.queue.submit([task("a")])
     harness.queue.lease("s", 1, 0)
     harness.queue.cancel(["a"])
-    assert [harness.queue.heartbeat("s", {"host": "h"}) for _ in range(2)] == [["a"], ["a"]]
+    assert [harness.queue.heartbeat("s", {"host": "h"}).stop for _ in range(2)] == [["a"], ["a"]]
     for _ in range(3):
         harness.advance(LEASE_TIME / 2)
-        told = harness.queue.heartbeat("s", {"host": "h"})
+        told = harness.queue.heartbeat("s", {"host": "h"}).stop
     assert told == [], "but not for ever"
 
 

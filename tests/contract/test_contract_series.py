@@ -121,7 +121,7 @@ def test_one_that_is_cancelled_while_it_is_lent_has_no_other_result(harness: Har
     harness.queue.submit(many(0, 5))
     leases = harness.queue.lease("s", 10, 0)
     assert harness.queue.cancel(["t-3"]) == 1
-    assert harness.queue.heartbeat("s", {}) == ["t-3"]
+    assert harness.queue.heartbeat("s", {}).stop == ["t-3"]
     assert harness.queue.settle("s", list(map(done, leases))) == 4
     assert {r.id: r.state for r in harness.queue.results("job", 0, 9, 0)} == {
         i: "cancelled" if i == "t-3" else "done" for i in numbered(*range(5))

@@ -28,6 +28,33 @@ def test_find_tells_the_tasks_of_all_states_oldest_first(harness: Harness) -> No
     assert harness.queue.find(None, "no such job", 10, 0) == []
 
 
+def test_tasks_are_found_by_their_names_and_by_part_of_their_ids(harness: Harness) -> None:
+    harness.queue.submit([task(f"night-{number}", name="add") for number in range(25)])
+    harness.queue.submit([task(f"day-1-{number}", name="mul", job="day") for number in range(3)])
+    harness.queue.submit([task("night-x", name="mul"), task("17", name="mul"), task("late-night", name="add", delay=60)])
+    harness.queue.settle("s", [done(lease) for lease in harness.queue.lease("s", 3, 0)])
+    harness.queue.lease("s", 3, 0)
+
+    def find(state: str | None, name: str | None, text: str | None, limit: int = 100, after: int = 0) -> list[str]:
+        return [found.id for found in harness.queue.find(state, None, limit, after, name, text)]
+
+    assert find(None, "mul", None) == ["day-1-0", "day-1-1", "day-1-2", "night-x", "17"]
+    assert find(None, None, "night") == [*(f"night-{number}" for number in range(25)), "night-x", "late-night"]
+    assert find(None, None, "night-1") == ["night-1", *(f"night-{number}" for number in range(10, 20))]
+    assert find(None, None, "t-17") == ["night-17"]
+    assert find(None, None, "17") == ["night-17", "17"]
+    assert find(None, None, "day-1") == find(None, None, "-1-") == ["day-1-0", "day-1-1", "day-1-2"]
+    assert find(None, None, "t-x") == ["night-x"]
+    assert find(None, "add", "late") == ["late-night"]
+    assert find(None, None, "Night") == find(None, None, "night-1-") == find(None, "add", "day") == find(None, None, "%") == []
+    assert find("done", "add", "2") == find("done", None, "-2") == ["night-2"]
+    assert find("leased", "add", "-4") == ["night-4"]
+    assert find("leased", "mul", None) == find("leased", None, "x") == []
+    assert find("ready", None, "2")[:3] == ["night-12", "night-20", "night-21"]
+    assert find(None, None, "night-1", 3, 2) == ["night-11", "night-12", "night-13"]
+    assert [found.id for found in harness.queue.find(None, "day", 9, 0, "mul", "2")] == ["day-1-2"]
+
+
 def test_find_tells_when_a_task_was_submitted(harness: Harness) -> None:
     harness.queue.submit([task("a")])
     submitted = harness.time.wall

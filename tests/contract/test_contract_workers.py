@@ -137,7 +137,7 @@ def test_a_heartbeat_keeps_all_leases_of_its_session(harness: Harness) -> None:
     beating = harness.another()
     for _ in range(5):
         harness.advance(LEASE_TIME * 0.9)
-        assert beating.heartbeat("s", {"host": "h"}) == []
+        assert beating.heartbeat("s", {"host": "h"}).stop == []
     assert harness.queue.settle("s", [failed(lease) for lease in leases]) == 2
 
 
@@ -194,14 +194,44 @@ def test_a_session_that_comes_back_on_another_connection_starts_with_nothing(har
 def test_workers_are_told_as_they_told_of_themselves(harness: Harness) -> None:
     harness.queue.submit([task("a")])
     assert harness.queue.workers() == []
-    harness.queue.heartbeat("s", {"host": "h1", "slots": 4, "busy": 1, "tasks": ["add", "work"], "python": "3.13"})
+    told = {"host": "h1", "slots": 4, "busy": 1, "tasks": ["add", "work"], "python": "3.13"}
+    more = {"pid": 7, "version": "1.2.3", "cpu": 1.5, "memory": 10_000_000, "started": 1_699_999_000.5}
+    harness.queue.heartbeat("s", told | more)
     harness.queue.lease("s", 1, 0)
     harness.advance(3)
     (worker,) = harness.queue.workers()
-    assert worker._replace(tasks=tuple(worker.tasks)) == ("s", "h1", 4, 1, ("add", "work"), 1, 3.0, "3.13")
+    expected = ("s", "h1", 4, 1, ("add", "work"), 1, 3.0, "3.13", *more.values(), 0.0, False, False)
+    assert worker._replace(tasks=tuple(worker.tasks)) == expected
     assert harness.queue.stats()["workers"] == 1
-    harness.advance(LEASE_TIME)
-    assert harness.queue.workers() == []
+
+
+def test_workers_that_left_or_were_lost_are_told_behind_the_others_with_the_moment(harness: Harness) -> None:
+    start = harness.time.wall
+    for session in ("lost", "left", "cut off", "alive"):
+        harness.queue.heartbeat(session, {"host": "h", "tasks": ["work"]})
+    harness.queue.lease("never said who it was", 1, 0)
+    cut_off = harness.another()
+    cut_off.lease("cut off", 1, 0)
+    harness.advance(10)
+    harness.queue.leave("left")
+    harness.advance(5)
+    harness.close(cut_off)
+    harness.advance(LEASE_TIME - 16)
+    harness.queue.heartbeat("alive", {"host": "h"})
+    harness.advance(2)
+    told = [(worker.session, worker.left and worker.left - start, worker.lost) for worker in harness.queue.workers()]
+    assert told == [("alive", 0, False), ("lost", 31, True), ("cut off", 15, True), ("left", 10, False)]
+    assert harness.queue.stats()["workers"] == 1
+    harness.queue.heartbeat("cut off", {"host": "h"})
+    assert [worker.session for worker in harness.queue.workers() if not worker.left] == ["alive", "cut off"]
+    assert [worker.session for worker in harness.queue.workers() if worker.left] == ["lost", "left"]
+
+
+def test_the_last_fifty_workers_that_left_are_told(harness: Harness) -> None:
+    for number in range(60):
+        harness.queue.heartbeat(str(number), {"host": "h"})
+        harness.queue.leave(str(number))
+    assert [worker.session for worker in harness.queue.workers()] == [str(number) for number in range(59, 9, -1)]
 
 
 # Waiting

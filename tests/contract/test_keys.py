@@ -32,11 +32,15 @@ CALLS: dict[str, Callable[[RemoteQueue], Any]] = {
     "cancel": lambda queue: queue.cancel(["nobody's"]),
     "find": lambda queue: queue.find(None, None, 1, 0),
     "show": lambda queue: queue.show(["nobody's"]),
+    "attempts": lambda queue: queue.attempts(["nobody's"]),
     "running": lambda queue: queue.running(None, 1),
     "jobs": lambda queue: queue.jobs(None, 1, 0),
     "schedules": lambda queue: queue.schedules(),
     "retry": lambda queue: queue.retry(["nobody's"]),
+    "retry_all": lambda queue: queue.retry_all("nobody's", None, None),
     "forget": lambda queue: queue.forget("nobody's"),
+    "pause": lambda queue: queue.pause(False),
+    "drain": lambda queue: queue.drain(["nobody's"]),
     "stats": lambda queue: queue.stats(),
     "workers": lambda queue: queue.workers(),
     "history": lambda queue: queue.history(0.0, 0.0),
@@ -135,7 +139,7 @@ def test_a_key_is_exchanged_without_stopping_anything(keyed: KeyedMaster) -> Non
     with keyed.queue(role="worker") as before, keyed.queue(role="client") as client:
         before.heartbeat("s", {"slots": 1})
         keyed.write("worker", "a new key", "the key of the worker")
-        assert before.heartbeat("s", {"slots": 1}) == []  # its connection was made with the old one
+        assert before.heartbeat("s", {"slots": 1}).stop == []  # its connection was made with the old one
         assert before.generation == 1
         for key in (b"a new key", b"the key of the worker"):
             with RemoteQueue(keyed.url, key, 2.0) as another:
@@ -145,7 +149,9 @@ def test_a_key_is_exchanged_without_stopping_anything(keyed: KeyedMaster) -> Non
         with pytest.raises(WrongKey), RemoteQueue(keyed.url, b"the key of the worker", 2.0) as late:
             late.connect()
         client.submit([task("one")])
-        wait_until(lambda: before.heartbeat("s", {"slots": 1}) == [] and before.generation == 2, "it has taken the new key", 10)
+        wait_until(
+            lambda: before.heartbeat("s", {"slots": 1}).stop == [] and before.generation == 2, "it has taken the new key", 10
+        )
         assert [lease.id for lease in before.lease("s", 1, 5.0)] == ["one"]
     assert "keys have changed" in keyed.log()
 
@@ -175,7 +181,7 @@ def test_who_has_only_a_retired_key_is_cut_off_where_it_is_connected(keyed: Keye
 def test_a_file_that_can_not_be_right_leaves_the_former_keys_valid(content: str, keyed: KeyedMaster) -> None:
     keyed.files["worker"].write_text(content)
     with RemoteQueue(keyed.url, b"the key of the worker", 5.0) as queue:
-        assert queue.heartbeat("s", {"slots": 1}) == []
+        assert queue.heartbeat("s", {"slots": 1}).stop == []
     assert "the former keys stay valid" in keyed.log()
     with RemoteQueue(keyed.url, b"the key of the client", 5.0) as queue:
         queue.stats()
@@ -186,7 +192,7 @@ def test_a_file_that_can_not_be_right_leaves_the_former_keys_valid(content: str,
 def test_a_file_that_is_gone_leaves_the_former_keys_valid(keyed: KeyedMaster) -> None:
     keyed.files["worker"].unlink()
     with RemoteQueue(keyed.url, b"the key of the worker", 5.0) as queue:
-        assert queue.heartbeat("s", {"slots": 1}) == []
+        assert queue.heartbeat("s", {"slots": 1}).stop == []
 
 
 def test_the_shared_key_is_exchanged_by_two_commands(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ WINDOW = 3
 JOBS = ("one", "two")
 NAMES = ("add", "mul", "typo")
 SESSIONS = ("s", "t", "doomed")
+WORDS = ("exception", "signal: SIG", "expired", "no such cause")
 ALIVE = ("exception", "unknown task", "expired")
 """Causes after which the slot still lives: no retry unless the task asks for it."""
 
@@ -55,6 +56,10 @@ class Known:
     expires: float = math.inf
     begin_by: float = math.inf
 
+    def is_meant(self, name: str | None, job: str | None, cause: str | None) -> bool:
+        """Whether it has this name and job, and a cause that begins so."""
+        return name in (None, self.task.name) and job in (None, self.task.job) and self.end[1].startswith(cause or "")
+
     def is_late(self, now: float) -> bool:
         """Whether it had to begin before now, and has not."""
         return self.state in ("ready", "delayed") and self.attempts == 0 and self.begin_by <= now
@@ -68,6 +73,8 @@ class Worker:
     connection: RemoteQueue | None = None
     names: frozenset[str] | None = None
     draining: bool = False
+    drain: bool = False
+    """Whether it was told to."""
     stop: dict[str, float] = field(default_factory=dict)
 
 
@@ -80,6 +87,9 @@ class Model:
         """Of all tasks that there ever were, oldest first."""
         self.tasks: dict[str, Known] = {}
         self.workers: dict[str, Worker] = {}
+        self.to_drain: set[str] = set()
+        """Workers that were lost and are still to drain when they come back."""
+        self.paused = False
         self.maybe_unknown: dict[str, float] = {}
         """Names that no worker knows, at the earliest since then."""
         self.surely_unknown: dict[str, float] = {}
@@ -106,13 +116,13 @@ class Model:
         return len(new)
 
     def hear(self, session: str) -> Worker:
-        worker = self.workers.setdefault(session, Worker())
+        worker = self.workers.setdefault(session, Worker(drain=session in self.to_drain))
         worker.deadline = self.now + LEASE_TIME
         return worker
 
     def to_lend(self, session: str, limit: int, names: Sequence[str] | None) -> list[Known]:
         held = self.held(session)
-        if self.workers[session].draining or any(known.alone for known in held):
+        if self.paused or self.workers[session].draining or self.workers[session].drain or any(known.alone for known in held):
             return []
         share = max(1, math.ceil(len(self.of("ready")) / len(self.workers)))
         wanted = [known for known in self.of("ready") if names is None or known.task.name in names]
@@ -167,7 +177,14 @@ class Model:
     def lose(self, sessions: list[str]) -> None:
         for session in sessions:
             self.give_back(session, lost=True)
-            del self.workers[session]
+            self.forget_worker(session)
+
+    def forget_worker(self, session: str) -> None:
+        worker = self.workers.pop(session, None)
+        if worker is not None and worker.names is not None and worker.drain:
+            self.to_drain.add(session)
+        elif worker is not None and worker.names is not None:
+            self.to_drain.discard(session)
 
     def cancel(self, ids: Sequence[str]) -> int:
         open_ones = [self.tasks[task_id] for task_id in set(ids) & {known.task.id for known in self.of(*OPEN_STATES)}]
@@ -211,7 +228,7 @@ class Model:
 
     def note_names(self, surely: bool) -> None:
         """Which names nobody knows; ``surely``: the queue has looked at them too."""
-        told = [worker.names for worker in self.workers.values() if worker.names is not None]
+        told = [worker.names for worker in self.workers.values() if worker.names is not None and not self.paused]
         waiting = {known.task.name for known in self.of("ready")} - set().union(*told) if told else set()
         for name in NAMES:
             if name in waiting:
@@ -228,7 +245,7 @@ class Model:
             known.state = "ready"
         for known in self.tasks.values():
             known.losses = 0
-        for in_memory in (self.workers, self.maybe_unknown, self.surely_unknown):
+        for in_memory in (self.workers, self.to_drain, self.maybe_unknown, self.surely_unknown):
             in_memory.clear()
 
 
@@ -319,6 +336,25 @@ class QueueMachine(RuleBasedStateMachine):
         ids += [known.task.id for known in self.model.of("failed")] if all_failed else []
         assert self.queue.retry(ids) == self.model.retry(ids)
 
+    @rule(
+        name=st.none() | st.sampled_from(NAMES), job=st.none() | st.sampled_from(JOBS), cause=st.none() | st.sampled_from(WORDS)
+    )
+    def retry_all(self, name: str | None, job: str | None, cause: str | None) -> None:
+        meant = [known.task.id for known in self.model.of("failed") if known.is_meant(name, job, cause)]
+        assert self.queue.retry_all(name, job, cause) == self.model.retry(meant)
+
+    @rule(paused=st.sampled_from([True] + [False] * 4))
+    def pause(self, paused: bool) -> None:
+        assert self.queue.pause(paused) == (paused != self.model.paused)
+        self.model.paused = paused
+
+    @rule(sessions=st.sampled_from([[]] * 6 + [[session] for session in SESSIONS]))
+    def drain(self, sessions: list[str]) -> None:
+        told = [worker for name, worker in self.model.workers.items() if name in sessions and worker.names is not None]
+        assert self.queue.drain(sessions) == len(told)
+        for worker in told:
+            worker.drain = True
+
     @rule(job=st.sampled_from(JOBS))
     def forget(self, job: str) -> None:
         ended = [known for known in self.model.of(*END_STATES) if known.task.job == job]
@@ -374,12 +410,14 @@ class QueueMachine(RuleBasedStateMachine):
         worker = self.model.hear(session)
         worker.names, worker.draining = frozenset(names), draining
         told = [task_id for task_id, until in worker.stop.items() if until > self.model.now]
-        assert sorted(self.queue.heartbeat(session, {"host": "h", "tasks": names, "draining": draining})) == sorted(told)
+        orders = self.queue.heartbeat(session, {"host": "h", "tasks": names, "draining": draining})
+        assert (sorted(orders.stop), orders.drain) == (sorted(told), worker.drain)
+        self.model.to_drain.discard(session)
 
     @rule(session=st.sampled_from(SESSIONS))
     def leave(self, session: str) -> None:
         assert self.queue.leave(session) == self.model.give_back(session)
-        self.model.workers.pop(session, None)
+        self.model.forget_worker(session)
 
     @rule(number=st.integers(0, 2))
     def close(self, number: int) -> None:
@@ -436,6 +474,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert everything == [(task_id, task_id in leased) for task_id in self.model.ids if task_id in self.model.tasks]
         assert {running.id for running in self.queue.running(None, 100)} == leased
         assert sorted(info[:1] + info[2:] for info in self.queue.jobs(None, 100, 0)) == sorted(self.model.counts())
+        assert stats["paused"] == self.model.paused
         assert stats["workers"] == sum(worker.names is not None for worker in self.model.workers.values())
 
     def check_results(self) -> None:

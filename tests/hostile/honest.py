@@ -52,7 +52,7 @@ class Honest:
     def check(self) -> None:
         """Hold the master to it: served in time, on the connection that it has and on a new one; what it had is there still."""
         started = time.monotonic()
-        assert self._queue.heartbeat(self._session, self._info) == []
+        assert self._queue.heartbeat(self._session, self._info).stop == []
         assert self._looked() == self._before
         with self._master.queue(PATIENCE) as newcomer:
             assert newcomer.show(self._ids, True) == self._before[0]

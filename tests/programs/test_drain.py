@@ -104,7 +104,7 @@ def test_an_idle_worker_stops_at_once_and_its_session_with_it(
         wait_until(queue.workers, "the master has heard of it")
         idle.send(SIGTERM)
         assert idle.wait(STOPPED_BY) == 0
-        assert queue.workers() == []
+        assert queue.stats()["workers"] == 0
 
 
 def test_a_worker_told_to_stop_as_soon_as_it_is_ready_stops_at_once(own_master: MasterProcess, start_worker: StartWorker) -> None:
@@ -114,3 +114,68 @@ def test_a_worker_told_to_stop_as_soon_as_it_is_ready_stops_at_once(own_master: 
         worker.wait_for(READY)
         worker.send(SIGTERM)
         assert worker.wait(STOPPED_BY) == 0
+
+
+# By the queue's order
+
+
+def test_a_worker_that_the_queue_tells_to_drain_finishes_what_runs_however_long_and_ends(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect, gate: Gate
+) -> None:
+    own_master.start()
+    draining = start_worker(own_master, worker_grace=0)  # which is for those whom a signal tells
+    running = connect(own_master).submit(held, str(gate.folder), "running")
+    wait_until(lambda: gate.begun("running"), "it runs")
+    with own_master.queue() as queue:
+        (told,) = queue.workers()
+        assert (told.pid, told.draining) == (draining.pid, False)
+        assert told.memory > 10_000_000
+        assert queue.drain([told.session]) == 1
+        draining.wait_for("draining")
+        later = connect(own_master).submit(held, str(gate.folder), "later")
+        wait_until(lambda: queue.stats()["ready"] == 1, "the other task waits")
+        assert draining.process.poll() is None
+        gate.open()
+        assert running.result(SOON) == draining.pid
+        assert draining.wait(SOON) == 0
+        (gone,) = queue.workers()
+        assert (gone.session, gone.lost, gone.draining) == (told.session, False, True)
+        assert gone.left > gone.started > 0
+    other = start_worker(own_master)
+    assert later.result(SOON) == other.pid
+
+
+def test_a_drained_worker_that_is_to_stay_does_nothing_until_a_signal(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect
+) -> None:
+    own_master.start()
+    drained = start_worker(own_master, worker_after_drain="stay")
+    with own_master.queue() as queue:
+        (told,) = wait_until(queue.workers, "it has joined")
+        queue.drain([told.session])
+        drained.wait_for("drained; start this worker again")
+        future = connect(own_master).submit(square, 6)
+        wait_until(lambda: queue.stats()["ready"] == 1, "the task waits")
+        assert queue.stats()["workers"] == 0
+        assert drained.slots() == []
+    assert drained.process.poll() is None
+    assert drained.is_healthy()
+    drained.send(SIGTERM)
+    assert drained.wait(STOPPED_BY) == 0
+    start_worker(own_master)
+    assert future.result(SOON) == "6 * 6 = 36"
+
+
+def test_a_signal_gives_a_worker_that_drains_by_order_the_grace_period(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect, gate: Gate
+) -> None:
+    own_master.start()
+    draining = start_worker(own_master, worker_grace=0.5, worker_after_drain="stay")
+    connect(own_master).submit(held, str(gate.folder))
+    wait_until(lambda: gate.begun("task"), "it runs")
+    with own_master.queue() as queue:
+        queue.drain([worker.session for worker in queue.workers()])
+        draining.wait_for("draining")
+        draining.send(SIGTERM)
+        assert draining.wait(SOON) == 0
+        assert queue.stats()["ready"] == 1

@@ -11,6 +11,7 @@ from typing import Any, Self
 import pytest
 
 from taskyard.codec import decode, encode
+from taskyard.model import Orders
 from taskyard.series import LeaseSeries, OutcomeSeries, ids_of
 from taskyard.settings import Settings
 from taskyard.transport import RemoteQueue
@@ -50,9 +51,9 @@ class Lender(RemoteQueue):
         self.outcomes += outcomes
         return len(outcomes)
 
-    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
+    def heartbeat(self, session: str, info: dict[str, Any]) -> Orders:
         stop, self.to_stop = self.to_stop, []
-        return stop
+        return Orders(stop, False)
 
     def leave(self, session: str) -> int:
         return 0

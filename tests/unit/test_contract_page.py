@@ -13,6 +13,7 @@ import pytest
 from master.engine import SUSPECT_AFTER
 from master.rules import KINDS, LONGEST_NAME, LONGEST_NOTE
 from master.schedules import MISSED_SECONDS, MOMENTS_LIMIT
+from master.sql import KEPT_ATTEMPTS
 from master.views import REPLY_BYTES
 from taskyard import errors
 from taskyard.contract import Queue
@@ -21,11 +22,13 @@ from taskyard.model import (
     CAUSES,
     END_STATES,
     OPEN_STATES,
+    Attempt,
     Details,
     Found,
     JobInfo,
     Kind,
     Lease,
+    Orders,
     Outcome,
     Result,
     Running,
@@ -37,7 +40,7 @@ from taskyard.model import (
 )
 from taskyard.series import LeaseSeries, OutcomeSeries, ResultSeries, TaskSeries
 from taskyard.settings import Settings
-from taskyard.transport import LONGEST_WAIT
+from taskyard.transport import LONGEST_WAIT, RETRY_LIMIT
 
 PAGE = (Path(__file__).parents[2] / "docs/contract.md").read_text()
 SERIES = (TaskSeries, LeaseSeries, OutcomeSeries, ResultSeries)
@@ -47,7 +50,24 @@ VERBS = {name: verb for name, verb in vars(Queue).items() if inspect.isfunction(
 
 @pytest.mark.parametrize(
     "kind",
-    [*SERIES, Task, Lease, Outcome, Result, Found, Details, Running, JobInfo, Schedule, ScheduleInfo, WorkerInfo, Sample, Kind],
+    [
+        *SERIES,
+        Task,
+        Lease,
+        Outcome,
+        Result,
+        Found,
+        Details,
+        Attempt,
+        Running,
+        JobInfo,
+        Schedule,
+        ScheduleInfo,
+        Orders,
+        WorkerInfo,
+        Sample,
+        Kind,
+    ],
 )
 def test_what_travels_has_the_fields_of_the_page_in_its_order_with_its_defaults(kind: Any) -> None:
     # On the wire there are bare tuples: whoever writes a client in another language has nothing but this page.
@@ -91,6 +111,8 @@ DEFAULTS = Settings.model_construct()
         f"({DEFAULTS.master_lease:g} s, `MASTER_LEASE`)",
         f"Empty after `wait` s (at most {LONGEST_WAIT:g})",
         f"when {REPLY_BYTES // 2**20} MiB are reached",
+        f"the last {KEPT_ATTEMPTS} that failed",
+        f"At most {RETRY_LIMIT:,}, those that failed first",
         f"note of at most {LONGEST_NOTE} characters",
         f"older than {MISSED_SECONDS:g} s",
         f"at most {MOMENTS_LIMIT:,} at a time",

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Thread
-from time import monotonic
+from threading import Event, Thread
+from time import monotonic, time
 from typing import Any
 
 import pytest
 
-from taskyard import calls
+from taskyard import __version__, calls
+from taskyard.model import Orders
 from taskyard.pulse import BEAT_SECONDS
 from taskyard.transport import RemoteQueue
 from worker.links import PROGRESS_SECONDS, Heart
 from worker.offer import Offer
+from worker.usage import Usage
 
 
 class Beats(RemoteQueue):
@@ -23,11 +26,12 @@ class Beats(RemoteQueue):
 
     def __init__(self) -> None:
         super().__init__("manager://nowhere:1", b"")
+        self.to_drain = False
         self.told: SimpleQueue[tuple[float, dict[str, Any]]] = SimpleQueue()
 
-    def heartbeat(self, session: str, info: dict[str, Any]) -> list[str]:
+    def heartbeat(self, session: str, info: dict[str, Any]) -> Orders:
         self.told.put((monotonic(), info))
-        return []
+        return Orders([], self.to_drain)
 
     def leave(self, session: str) -> int:
         return 0
@@ -70,6 +74,23 @@ def test_news_of_progress_lets_it_beat_soon_and_not_too_often(heart: Heart, beat
     fourth, info = beats.told.get(timeout=5)
     assert fourth - third < BEAT_SECONDS
     assert info["progress"] == {}
+
+
+def test_a_beat_tells_what_the_worker_is_and_what_it_takes(heart: Heart, beats: Beats) -> None:
+    heart.measure = lambda: Usage(1.5, 1000)
+    beats.told.get(timeout=5)
+    _, info = beats.told.get(timeout=5)
+    assert (info["cpu"], info["memory"], info["pid"], info["version"]) == (1.5, 1000, os.getpid(), __version__)
+    assert 0 <= time() - info["started"] < 60
+
+
+def test_an_order_to_drain_is_heard(heart: Heart, beats: Beats) -> None:
+    heard = Event()
+    heart.told_to_drain = heard.set
+    beats.told.get(timeout=5)
+    assert not heard.is_set()
+    beats.to_drain = True
+    assert heard.wait(5)
 
 
 def test_draining_is_told_at_once(heart: Heart, beats: Beats) -> None:

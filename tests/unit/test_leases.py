@@ -8,7 +8,7 @@ from master.leases import Leases, Session
 from master.ready import Entry
 
 LEASE_TIME = 30.0
-NOW = 1000.0
+NOW, WALL = 1000.0, 1.7e9
 
 
 def entry(seq: int, many: int = 1) -> Entry:
@@ -44,9 +44,9 @@ def test_a_word_that_was_said_before_the_last_one_puts_nothing_back(leases: Leas
 
 
 def test_a_lease_is_known_by_its_task_until_it_is_taken_back(leases: Leases, session: Session) -> None:
-    token = leases.lend(entry(1), session, NOW)
+    token = leases.lend(entry(1), session, NOW, WALL)
     held = leases.by_seq[1]
-    assert (held.entry, held.token, held.session, held.since, held.left) == (entry(1), token, session, NOW, 1)
+    assert (held.entry, held.token, held.session, held.since, held.at, held.left) == (entry(1), token, session, NOW, WALL, 1)
     assert (len(leases), session.leased) == (1, 1)
     assert leases.take_back(1) is held
     assert leases.take_back(1) is None
@@ -54,7 +54,7 @@ def test_a_lease_is_known_by_its_task_until_it_is_taken_back(leases: Leases, ses
 
 
 def test_tasks_of_a_series_are_taken_back_in_whatever_parts(leases: Leases, session: Session) -> None:
-    token = leases.lend(entry(1, 9), session, NOW)
+    token = leases.lend(entry(1, 9), session, NOW, WALL)
     assert leases.take(token, "task", 3, 2) == entry(3, 2)
     assert leases.take_back(8) is leases.by_seq[9]
     assert [leases.take(token, "task", *wrong) for wrong in ((2, 2), (3, 1), (7, 2), (9, 2), (0, 1), (10, 1))] == [None] * 6
@@ -68,11 +68,11 @@ def test_tasks_of_a_series_are_taken_back_in_whatever_parts(leases: Leases, sess
 
 def test_undo_brings_back_the_parts_of_a_series_that_were_taken(leases: Leases, session: Session) -> None:
     other = leases.session("other", 1000.0)
-    token = leases.lend(entry(1, 5), session, NOW)
+    token = leases.lend(entry(1, 5), session, NOW, WALL)
     leases.take(token, "task", 2, 1)
     leases.keep()
     leases.take(token, "task", 3, 3)
-    leases.lend(entry(4), other, NOW)
+    leases.lend(entry(4), other, NOW, WALL)
     leases.take_all(session)
     leases.undo()
     assert (held_by(leases, session), held_by(leases, other)) == ([1, 3, 4, 5], [])
@@ -82,33 +82,33 @@ def test_undo_brings_back_the_parts_of_a_series_that_were_taken(leases: Leases, 
 
 def test_progress_is_told_of_a_lease_and_ends_with_it(leases: Leases, session: Session) -> None:
     for seq in (1, 2):
-        leases.lend(entry(seq), session, NOW)
+        leases.lend(entry(seq), session, NOW, WALL)
         session.progress[seq] = (1.0, 2.0, "")
     leases.take_back(1)
-    leases.lend(entry(1), session, NOW)
+    leases.lend(entry(1), session, NOW, WALL)
     assert session.progress == {2: (1.0, 2.0, "")}
 
 
 def test_each_lease_has_a_token_of_its_own_also_in_another_life_of_the_master(leases: Leases, session: Session) -> None:
     another_life = Leases(LEASE_TIME)
-    tokens = {leases.lend(entry(1), session, NOW), leases.lend(entry(1), session, NOW)}
-    tokens.add(another_life.lend(entry(1), another_life.session("s", 1000.0), NOW))
+    tokens = {leases.lend(entry(1), session, NOW, WALL), leases.lend(entry(1), session, NOW, WALL)}
+    tokens.add(another_life.lend(entry(1), another_life.session("s", 1000.0), NOW, WALL))
     assert len(tokens) == 3
 
 
 def test_what_a_session_holds_is_told_oldest_task_first(leases: Leases, session: Session) -> None:
     other = leases.session("other", 1000.0)
     for seq, holder in ((3, session), (1, session), (2, other)):
-        leases.lend(entry(seq), holder, NOW)
+        leases.lend(entry(seq), holder, NOW, WALL)
     assert [entry.seq for entry in leases.take_all(session)] == [1, 3]
     assert held_by(leases, other) == [2]
 
 
 def test_undo_takes_back_what_was_lent_and_what_was_ended(leases: Leases, session: Session) -> None:
-    token = leases.lend(entry(1), session, NOW)
+    token = leases.lend(entry(1), session, NOW, WALL)
     leases.keep()
     leases.take_back(1)
-    leases.lend(entry(2), session, NOW)
+    leases.lend(entry(2), session, NOW, WALL)
     leases.undo()
     held = leases.by_seq.get(1)
     assert held is not None
@@ -119,7 +119,7 @@ def test_undo_takes_back_what_was_lent_and_what_was_ended(leases: Leases, sessio
 
 def test_all_leases_are_told_oldest_first_also_after_undo(leases: Leases, session: Session) -> None:
     for seq in (2, 1, 3):
-        leases.lend(entry(seq), session, NOW - seq)
+        leases.lend(entry(seq), session, NOW - seq, WALL)
     leases.keep()
     leases.take_back(3)
     leases.undo()
@@ -128,12 +128,12 @@ def test_all_leases_are_told_oldest_first_also_after_undo(leases: Leases, sessio
 
 def test_undo_of_a_task_lent_anew_brings_back_the_first_lease(leases: Leases, session: Session) -> None:
     other = leases.session("other", 1000.0)
-    token = leases.lend(entry(1), session, NOW)
+    token = leases.lend(entry(1), session, NOW, WALL)
     leases.keep()
     leases.take_back(1)
-    leases.lend(entry(1), other, NOW)
+    leases.lend(entry(1), other, NOW, WALL)
     leases.take_back(1)
-    leases.lend(entry(1), other, NOW)
+    leases.lend(entry(1), other, NOW, WALL)
     leases.undo()
     held = leases.by_seq.get(1)
     assert held is not None
@@ -142,7 +142,7 @@ def test_undo_of_a_task_lent_anew_brings_back_the_first_lease(leases: Leases, se
 
 
 def test_what_was_kept_is_not_undone(leases: Leases, session: Session) -> None:
-    leases.lend(entry(1), session, NOW)
+    leases.lend(entry(1), session, NOW, WALL)
     leases.keep()
     leases.undo()
     assert held_by(leases, session) == [1]
@@ -154,7 +154,7 @@ def test_what_was_kept_is_not_undone(leases: Leases, session: Session) -> None:
 
 @pytest.mark.parametrize("comes_back", [False, True], ids=["gone", "back under its name"])
 def test_a_lease_of_a_session_that_is_gone_stays_ended_after_undo(leases: Leases, session: Session, comes_back: bool) -> None:
-    leases.lend(entry(1), session, NOW)
+    leases.lend(entry(1), session, NOW, WALL)
     leases.keep()
     # A session's end is no matter of the disk, so no rollback brings it back.
     del leases.sessions["s"]

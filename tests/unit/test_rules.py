@@ -282,10 +282,15 @@ def test_of_a_workers_info_only_what_is_known_is_kept() -> None:
         "tasks": ["a"],
         "draining": True,
         "python": "3.13",
+        "version": "0.1.0",
+        "pid": 7,
+        "cpu": 1.5,
+        "memory": 1000,
+        "started": 1.7e9,
         "schedules": [schedule("* * * * *")],
         "progress": {"a": (1.0, 2.0, "half")},
     }
-    assert rules.read_info({**told, "pid": 7}, LIMIT) == told
+    assert rules.read_info({**told, "shoe size": 44}, LIMIT) == told
     assert rules.read_info({}, LIMIT) == {
         "host": "",
         "slots": 0,
@@ -293,6 +298,11 @@ def test_of_a_workers_info_only_what_is_known_is_kept() -> None:
         "tasks": [],
         "draining": False,
         "python": "",
+        "version": "",
+        "pid": 0,
+        "cpu": 0.0,
+        "memory": 0,
+        "started": 0.0,
         "schedules": [],
         "progress": {},
     }

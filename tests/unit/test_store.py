@@ -159,7 +159,7 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
 # Files of earlier releases
 
 
-VERSIONS = {1: 8, 2: 8, 3: 10}
+VERSIONS = {1: 8, 2: 8, 3: 10, 4: 10}
 """Beside this file is a store as a master of each left it: dumped, with tasks in each state, so many in rows of their own."""
 
 

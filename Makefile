@@ -93,8 +93,12 @@ mail: host ## The example: send 50 mails through the cluster to a real SMTP serv
 	examples/mail/run.sh
 
 .PHONY: test
-test: host $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
+test: host browser $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
 	$(RUN)/pytest
+
+.PHONY: browser
+browser:
+	@deploy/browser.sh
 
 .PHONY: guards
 guards: host $(VENV)/.installed ## Take out each guard of docs/security.md and see its tests fail

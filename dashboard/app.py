@@ -14,7 +14,7 @@ from dashboard.access.failures import Failures
 from dashboard.access.guard import Guard, cookie_name, read_cookie
 from dashboard.access.sessions import Sessions
 from dashboard.access.sign_in import sign_in_router
-from dashboard.access.tokens import Tokens
+from dashboard.access.tokens import Role, Tokens
 from dashboard.bounds import BodyLimit
 from dashboard.connections import Connections
 from dashboard.health import health_router
@@ -54,10 +54,10 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
         connections.close()
         repeats.close()
 
-    def may_act(request: Request) -> bool:
-        # Looked up at each change: a page may stay open for longer than its token counts.
-        cookie = read_cookie(request.headers, cookie_name(request.headers, settings.dashboard_base.startswith("https:")))
-        return sessions.role_of(cookie) == "full"
+    def role_of(request: Request) -> Role | None:
+        return sessions.role_of(
+            read_cookie(request.headers, cookie_name(request.headers, settings.dashboard_base.startswith("https:")))
+        )
 
     app = FastAPI(
         title="Taskyard",
@@ -75,7 +75,7 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
-    add_page(app, Source(queue), may_act)
+    add_page(app, Source(queue), role_of)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)

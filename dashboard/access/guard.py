@@ -111,7 +111,8 @@ class Guard:
             if wait:
                 return problem(429, "too many wrong tokens; wait, then show the right one", int(wait) + 1)
         if scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
-            there = quote(scope["path"], safe="/")
+            asked = scope["query_string"].decode("latin-1")
+            there = quote(scope["path"], safe="/") + (quote(f"?{asked}") if asked else "")
             return RedirectResponse(f"{SIGN_IN}?next={there}" if there != "/" else SIGN_IN, 303)
         detail = "show a token: 'Authorization: Bearer TOKEN', or sign in at /sign-in"
         return problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="taskyard"'})

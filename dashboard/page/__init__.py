@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from nicegui import app as pages
 from nicegui import ui
 from starlette.routing import Match, Mount
 from starlette.types import Scope
 
-from dashboard.page.frame import MayAct
+from dashboard.page.frame import RoleOf
 from dashboard.page.jobs import jobs
 from dashboard.page.look import FAVICON
 from dashboard.page.overview import overview
@@ -27,14 +27,9 @@ RECONNECT_SECONDS = 10.0
 """For which a page whose connection broke can go on where it was."""
 
 
-def role_allows(request: Request) -> bool:
-    """Whether the guard found the full token."""
-    return getattr(request.state, "role", None) == "full"
-
-
-def add_page(app: FastAPI, source: Source, may_act: MayAct = role_allows) -> None:
-    """Serve the page at ``/``. ``source`` begins to ask with the application and ends with it; ``may_act`` says of a page's
-    request whether whoever sent it may change something, and is asked again at each change.
+def add_page(app: FastAPI, source: Source, role_of: RoleOf) -> None:
+    """Serve the page at ``/``. ``source`` begins to ask with the application and ends with it; ``role_of`` says of a page's
+    request what whoever sent it may do, and is asked again at each look and each change.
     """
     for path, build in PAGES.items():
         ui.page(path)(build)
@@ -61,7 +56,7 @@ def add_page(app: FastAPI, source: Source, may_act: MayAct = role_allows) -> Non
         async with serve(served) as state:
             source.start()
             try:
-                yield {**(state or {}), "source": source, "may_act": may_act}
+                yield {**(state or {}), "source": source, "role_of": role_of}
             finally:
                 source.close()
 

@@ -12,6 +12,7 @@ from nicegui import ui
 from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
+from dashboard.access.tokens import Role
 from dashboard.page.look import COLOURS, FAVICON, ICONS, STYLE, THEME_SCRIPT
 from dashboard.source import Source
 from taskyard.contract import Queue
@@ -27,7 +28,7 @@ THEMES = (
     ("light", "light_mode", "Light"),
     ("dark", "dark_mode", "Dark"),
 )
-MayAct = Callable[[Request], bool]
+RoleOf = Callable[[Request], Role | None]
 
 
 class Text(TextElement):
@@ -64,9 +65,10 @@ class Page:
     def __init__(self, request: Request, title: str, here: str) -> None:
         self.source: Source = request.state.source
         self._request = request
-        self._may_act: MayAct = request.state.may_act
-        self.acts = self._may_act(request)
+        self._role_of: RoleOf = request.state.role_of
+        self.acts = self._role_of(request) == "full"
         self._updates: list[Callable[[], Awaitable[None]]] = []
+        self._timer: ui.timer | None = None
         self._trouble = ""
         ui.page_title(f"{title}: Taskyard")
         ui.add_head_html(THEME_SCRIPT)
@@ -84,13 +86,18 @@ class Page:
             await asyncio.wait_for(self._update(), FIRST_SECONDS)
         except TimeoutError:
             pass  # the timer goes on
-        ui.timer(1.0, self._update, immediate=False)
+        self._timer = ui.timer(1.0, self._update, immediate=False)
 
     async def refresh(self) -> None:
         """Do them now."""
         await self._update()
 
     async def _update(self) -> None:
+        if self._role_of(self._request) is None:  # a page may stay open for longer than its token counts
+            if self._timer is not None:
+                self._timer.deactivate()
+            ui.navigate.reload()  # the guard leads it to where one signs in, and back
+            return
         self._tell_state()
         trouble = ""
         for update in self._updates:
@@ -102,7 +109,7 @@ class Page:
 
     async def do(self, ask: Callable[[Queue], T], said: Callable[[T], str]) -> bool:
         """Let the queue do something, and tell the user what came of it; returns whether it was done."""
-        if not self._may_act(self._request):
+        if self._role_of(self._request) != "full":
             ui.notify("You may look on here, but change nothing: sign in with the full token.", icon="lock", type="warning")
             return False
         try:

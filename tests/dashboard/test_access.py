@@ -48,6 +48,13 @@ def test_a_browser_without_a_session_is_led_to_the_form_and_back_again(dashboard
     assert "Overview: Taskyard" in browser.get("/").text
 
 
+def test_whoever_signs_in_comes_to_the_very_task_that_was_asked_for(dashboard: Dashboard) -> None:
+    browser = dashboard.another()
+    led = browser.get("/task?id=job%2F1%261", headers={"Accept": "text/html"})
+    signed_in = browser.post(led.headers["location"], data={"token": FULL}, headers={"Origin": dashboard.url})
+    assert signed_in.headers["location"] == "/task?id=job%2F1%261"
+
+
 @pytest.mark.parametrize("there", ["//evil.example", "https://evil.example", "/\\evil.example", "/\t/evil.example", "", "evil"])
 def test_signing_in_leads_to_no_other_host(there: str, dashboard: Dashboard) -> None:
     response = dashboard.another().post(

@@ -15,7 +15,8 @@ from taskyard.local import LocalCluster
 from taskyard.transport import RemoteQueue
 from tests.dashboard_page import tasks
 from tests.dashboard_page.running import READ, Dashboard, signed_in
-from tests.harness import wait_until
+from tests.harness import Harness, wait_until
+from tests.harness import task as a_task
 
 
 @pytest.fixture(scope="module")
@@ -222,6 +223,20 @@ def test_a_button_says_in_a_sentence_why_nothing_was_done(
     finally:
         os.kill(master.pid, signal.SIGCONT)
     wait_until(lambda: queue.stats(), "it answers")
+
+
+def test_an_open_page_tells_nothing_more_once_its_token_is_gone(harness: Harness, quiet: Dashboard, browser: Browser) -> None:
+    harness.queue.submit([a_task("job-0", job="secret plans")])
+    page = signed_in(browser, quiet)
+    page.goto(f"{quiet.url}/tasks?job=secret+plans")
+    expect(page.get_by_role("link", name="job-0")).to_be_visible()
+    (quiet.folder / "token").write_text("another token, as long as it has to be")
+    page.wait_for_url(f"{quiet.url}/sign-in?next=**")
+    expect(page.get_by_text("secret plans")).to_have_count(0)
+    page.get_by_label("Token").fill("another token, as long as it has to be")
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{quiet.url}/tasks?job=secret+plans")
+    page.context.close()
 
 
 def test_nothing_is_fetched_from_anywhere_else(dashboard: Dashboard, page: Page) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
 
 import app.tasks  # noqa: F401 - the shipped job runs on these workers too
 from taskyard import task
@@ -23,6 +24,12 @@ def host_after(seconds: float) -> str:
     """Some work, then who has done it."""
     time.sleep(seconds)
     return socket.gethostname()
+
+
+@task
+def read_file(path: str) -> str:
+    """Fails until the file is there."""
+    return Path(path).read_text()
 
 
 @task

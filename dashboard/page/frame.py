@@ -14,7 +14,7 @@ from nicegui.elements.mixins.text_element import TextElement
 
 from dashboard.access.tokens import Role
 from dashboard.page.look import COLOURS, FAVICON, ICONS, STYLE, THEME_SCRIPT
-from dashboard.source import Source
+from dashboard.source import PERIOD, Source
 from taskyard.contract import Queue
 from taskyard.errors import TaskyardError
 from taskyard.log import get_logger
@@ -86,7 +86,7 @@ class Page:
             await asyncio.wait_for(self._update(), FIRST_SECONDS)
         except TimeoutError:
             pass  # the timer goes on
-        self._timer = ui.timer(1.0, self._update, immediate=False)
+        self._timer = ui.timer(PERIOD, self._update, immediate=False)
 
     async def refresh(self) -> None:
         """Do them now."""

@@ -12,6 +12,7 @@ from dashboard.rest.docs import docs_router
 from dashboard.rest.jobs import jobs_router
 from dashboard.rest.look import look_router
 from dashboard.rest.repeats import Repeats
+from dashboard.rest.steer import steer_router
 from dashboard.rest.stream import Streams
 from dashboard.rest.submit import submit_router
 from dashboard.rest.tasks import tasks_router
@@ -26,6 +27,7 @@ def add_api(app: FastAPI, connections: Connections, streams: Streams, repeats: R
     app.include_router(tasks_router(connections))
     app.include_router(jobs_router(connections, streams))
     app.include_router(look_router(connections))
+    app.include_router(steer_router(connections))
     app.include_router(docs_router(app))
     refuse_the_rest(app)
     describe(app)

@@ -60,6 +60,21 @@ class Ids(In):
     ids: list[Text] = Field(min_length=1, max_length=ITEMS)
 
 
+class AllFailed(In):
+    """Which of the failed tasks are to be tried again; null: any."""
+
+    name: Text | None = None
+    job: Text | None = None
+    cause: Text | None = Field(default=None, description="How their causes begin.")
+
+
+class Paused(BaseModel):
+    """Whether anything new begins."""
+
+    paused: bool
+    changed: bool = Field(description="Whether that is news.")
+
+
 class Submitted(BaseModel):
     """Tasks that the queue has, durably."""
 
@@ -171,8 +186,20 @@ class RunningOut(BaseModel):
     note: str
 
 
+class AttemptOut(BaseModel):
+    """One delivery of a task."""
+
+    number: int = Field(description="1 for the first, and again for the first after a retry.")
+    host: str
+    session: str
+    leased: float | None = Field(description="Null where it is not known: its lease was lost.")
+    ended: float | None = Field(description="Null while it is under way.")
+    kind: Literal["leased", "done", "failed", "cancelled"]
+    cause: str | None
+
+
 class WorkerOut(BaseModel):
-    """A worker that is alive."""
+    """A worker."""
 
     session: str
     host: str
@@ -183,6 +210,14 @@ class WorkerOut(BaseModel):
     leased: int
     silent: float = Field(description="Since its last heartbeat.")
     python: str
+    pid: int
+    version: str = Field(description="Of Taskyard.")
+    cpu: float = Field(description="Processors that all its processes use together.")
+    memory: int = Field(description="Bytes that they have resident.")
+    started: float | None
+    left: float | None = Field(description="When it left or was lost; null: it is alive.")
+    lost: bool
+    draining: bool = Field(description="It takes nothing more.")
 
 
 class ScheduleOut(BaseModel):
@@ -210,6 +245,7 @@ class Stats(BaseModel):
     bound: int
     payload_limit: int
     lease: float
+    paused: bool
     bytes: int = Field(description="Of the queue's file.")
 
 

@@ -10,22 +10,43 @@ from starlette.responses import Response
 from dashboard.connections import Connections
 from dashboard.problems import Problem
 from dashboard.rest.asking import ROUTER, SENDING, After, Limit, TaskId, moment, refusals, tell
-from dashboard.rest.models import LONGEST_NAME, Changed, Ids, RunningOut, TaskList, TaskOut, TaskShort
+from dashboard.rest.models import LONGEST_NAME, AllFailed, AttemptOut, Changed, Ids, RunningOut, TaskList, TaskOut, TaskShort
 from dashboard.rest.values import arguments_of, result_out
-from taskyard.model import Details, Found, Result, State
+from taskyard.model import Attempt, Details, Found, Result, State
 from taskyard.transport import RemoteQueue
 
+OfTask = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME, description="Id of the task.")]
+OfName = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only tasks of this name.")]
+Holding = Annotated[
+    str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only those with this text in their ids.")
+]
 OfJob = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only tasks of this job.")]
 
 
 def tasks_router(connections: Connections) -> APIRouter:
-    """``/tasks`` but for submitting, and ``/running``."""
+    """``/tasks`` but for submitting, ``/attempts`` and ``/running``."""
     router = APIRouter(tags=["tasks"], **ROUTER)
 
     @router.get("/tasks", response_model=TaskList, responses=refusals())
-    async def find(state: State | None = None, job: OfJob = None, limit: Limit = 100, after: After = 0) -> Response:
-        """Tasks in a state, of a job; the oldest first."""
-        return await tell(connections, lambda queue: _list(queue.find(state, job, limit, after), after))
+    async def find(
+        state: State | None = None,
+        job: OfJob = None,
+        name: OfName = None,
+        text: Holding = None,
+        limit: Limit = 100,
+        after: After = 0,
+    ) -> Response:
+        """Tasks in a state, of a job, of a name; the oldest first."""
+        return await tell(connections, lambda queue: _list(queue.find(state, job, limit, after, name, text), after))
+
+    @router.get("/attempts", response_model=list[AttemptOut], responses=refusals(404))
+    async def attempts(task: OfTask) -> Response:
+        """Attempts of a task: the last 20 that failed, a last one that ended well, and the one that is under way."""
+
+        def ask(queue: RemoteQueue) -> list[AttemptOut]:
+            return [_attempt(one) for one in queue.attempts([_known(queue, task).id])]
+
+        return await tell(connections, ask)
 
     @router.get("/running", response_model=list[RunningOut], responses=refusals())
     async def running(job: OfJob = None, limit: Limit = 100) -> Response:
@@ -44,6 +65,11 @@ def tasks_router(connections: Connections) -> APIRouter:
     async def retry(ids: Ids) -> Response:
         """Move failed tasks back to ready, their attempts forgotten."""
         return await tell(connections, lambda queue: Changed(count=queue.retry(ids.ids)))
+
+    @router.post("/tasks/retry-all", response_model=Changed, responses=refusals(*SENDING))
+    async def retry_all(which: AllFailed) -> Response:
+        """Move all that failed alike back to ready."""
+        return await tell(connections, lambda queue: Changed(count=queue.retry_all(which.name, which.job, which.cause)))
 
     @router.post("/tasks/{task:path}/cancel", response_model=Changed, responses=refusals(404, 507))
     async def cancel_one(task: TaskId) -> Response:
@@ -68,6 +94,11 @@ def _known(queue: RemoteQueue, task: str, payloads: bool = False) -> Details:
     if not found:
         raise Problem(404, f"the queue knows no task {task!r}: it was forgotten, has outlived its result, or never was")
     return found[0]
+
+
+def _attempt(attempt: Attempt) -> AttemptOut:
+    moments = {"leased": moment(attempt.leased), "ended": moment(attempt.ended)}
+    return AttemptOut(**{**attempt._asdict(), **moments, "cause": attempt.cause or None})
 
 
 def _list(found: list[Found], after: int) -> TaskList:

@@ -99,6 +99,47 @@ def test_what_runs_is_told_with_its_progress(dashboard: Dashboard, harness: Harn
     )
 
 
+def test_tasks_are_found_by_name_and_by_a_part_of_their_ids(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0"), task("a-1", name="other"), task("b-0", name="other")])
+
+    def found(**params: str) -> list[str]:
+        return [one["id"] for one in dashboard.client.get(f"{API}/tasks", params=params).json()["tasks"]]
+
+    assert found(name="other") == ["a-1", "b-0"]
+    assert found(text="a-") == ["a-0", "a-1"]
+    assert found(name="other", text="b") == ["b-0"]
+
+
+def test_attempts_of_a_task_are_told_with_their_causes(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0", retries=1, backoff=0.0)])
+    harness.queue.heartbeat("worker", {"host": "h", "slots": 1, "tasks": ["work"]})
+    (first,) = harness.queue.lease("worker", 1, 0)
+    harness.queue.settle("worker", [failed(first, "exception: OSError: full")])
+    harness.advance(1)
+    (_,) = harness.queue.lease("worker", 1, 0)
+    one, two = dashboard.client.get(f"{API}/attempts", params={"task": "a-0"}).json()
+    assert (one["number"], one["kind"], one["cause"], one["host"]) == (1, "failed", "exception: OSError: full", "h")
+    assert (two["number"], two["kind"], two["cause"], two["ended"]) == (2, "leased", None, None)
+    is_problem(dashboard.client.get(f"{API}/attempts", params={"task": "unknown"}), 404)
+
+
+def test_workers_that_left_are_told_to_those_who_ask_for_them(dashboard: Dashboard, harness: Harness) -> None:
+    usage = {"pid": 7, "version": "1.2.3", "cpu": 0.5, "memory": 1000, "started": 1e9}
+    harness.queue.heartbeat("other", {"host": "h", "slots": 1, "busy": 0, "tasks": ["work"], **usage})
+    (alive,) = [one for one in dashboard.client.get(f"{API}/workers").json() if one["session"] == "other"]
+    assert {name: alive[name] for name in (*usage, "left", "lost", "draining")} == {
+        **usage,
+        "left": None,
+        "lost": False,
+        "draining": False,
+    }
+    harness.queue.leave("other")
+    assert "other" not in [one["session"] for one in dashboard.client.get(f"{API}/workers").json()]
+    told = dashboard.client.get(f"{API}/workers", params={"left": True}).json()
+    (left,) = [one for one in told if one["session"] == "other"]
+    assert left["left"] == pytest.approx(harness.time.wall)
+
+
 # Deeds
 
 
@@ -115,6 +156,38 @@ def test_tasks_are_cancelled_and_retried_one_or_many(dashboard: Dashboard, harne
     assert dashboard.client.post(f"{API}/tasks/retry", json={"ids": ["b-0"]}).json() == {"count": 0}
     is_problem(dashboard.client.post(f"{API}/tasks/cancel", json={"ids": []}), 422)
     is_problem(dashboard.client.post(f"{API}/tasks/cancel", json={"ids": ["x"] * 1001}), 422)
+
+
+def test_all_that_failed_alike_is_tried_again(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task(f"a-{n}", job="one" if n else "two") for n in range(3)])
+    leases = harness.queue.lease("worker", 3, 0)
+    harness.queue.settle("worker", [failed(one, "exception: OSError: full") for one in leases])
+
+    def retried(**which: str) -> int:
+        return int(dashboard.client.post(f"{API}/tasks/retry-all", json=which).json()["count"])
+
+    assert retried(name="other") == retried(cause="exception: ValueError") == 0
+    assert retried(job="one", cause="exception: OSError") == 2
+    assert retried(name="work") == 1
+    is_problem(dashboard.client.post(f"{API}/tasks/retry-all", json={"states": "failed"}), 422)
+
+
+def test_nothing_begins_while_the_queue_is_paused(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    assert dashboard.client.post(f"{API}/pause").json() == {"paused": True, "changed": True}
+    assert dashboard.client.post(f"{API}/pause").json() == {"paused": True, "changed": False}
+    assert harness.queue.lease("worker", 1, 0) == []
+    assert dashboard.client.get(f"{API}/stats").json()["paused"] is True
+    assert dashboard.client.post(f"{API}/resume").json() == {"paused": False, "changed": True}
+    assert [lease.id for lease in harness.queue.lease("worker", 1, 0)] == ["a-0"]
+
+
+def test_a_worker_is_drained_by_its_session(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.heartbeat("a / worker", {"host": "h", "slots": 1, "busy": 0, "tasks": ["work"]})
+    assert dashboard.client.post(f"{API}/workers/{quoted('a / worker')}/drain").json() == {"count": 1}
+    told = {one["session"]: one["draining"] for one in dashboard.client.get(f"{API}/workers").json()}
+    assert (told["a / worker"], told["worker"]) == (True, False)
+    is_problem(dashboard.client.post(f"{API}/workers/unknown/drain"), 404)
 
 
 def test_a_job_is_cancelled_and_forgotten(dashboard: Dashboard, harness: Harness) -> None:

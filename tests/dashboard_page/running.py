@@ -25,7 +25,7 @@ DESKTOP, PHONE, SMALL_PHONE = (1280, 800), (390, 844), (360, 740)
 class Dashboard:
     """The program, in front of the master at ``url``, until `close`."""
 
-    def __init__(self, url: str, authkey: bytes, folder: Path) -> None:
+    def __init__(self, url: str, authkey: bytes, folder: Path, program: tuple[str, ...] = ("-m", "dashboard")) -> None:
         folder.mkdir(parents=True)
         for name, token in (("token", FULL), ("read-token", READ)):
             (folder / name).write_text(token)
@@ -43,9 +43,14 @@ class Dashboard:
         self.log = folder / "log"
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "dashboard"], cwd=folder, env=inherited | settings, stdout=log, stderr=log
+                [sys.executable, *program], cwd=folder, env=inherited | settings, stdout=log, stderr=log
             )
         wait_until(lambda: self._process.poll() is not None or "serving" in self.log.read_text(), "it serves", 30)
+
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid
 
     def close(self) -> None:
         """End it; it ends well, and has logged nothing that went wrong."""

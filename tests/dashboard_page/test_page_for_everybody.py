@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -172,14 +173,17 @@ def test_a_list_has_pages_and_a_search_by_id(browser: Browser, busy: Dashboard) 
 
 
 def test_a_page_that_is_still_open_changes_nothing_once_its_token_is_gone(
-    browser: Browser, harness: Harness, quiet: Dashboard
+    browser: Browser, harness: Harness, tmp_path: Path
 ) -> None:
-    page = signed_in(browser, quiet)
-    (quiet.folder / "token").write_text("another full token, which this browser has never shown")
+    rarely = "import dashboard.source; dashboard.source.PERIOD = 3600; from dashboard.__main__ import main; main()"
+    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", rarely))
+    page = signed_in(browser, dashboard)
+    (dashboard.folder / "token").write_text("another full token, which this browser has never shown")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("You may look on here, but change nothing")).to_be_visible()
     assert harness.queue.stats()["paused"] is False
     page.context.close()
+    dashboard.close()
 
 
 def test_where_there_is_nothing_the_page_says_what_to_do(browser: Browser, quiet: Dashboard) -> None:

@@ -24,6 +24,8 @@ class Guard(NamedTuple):
 PORT, KEYS, TALK = "tests/contract/test_port.py", "tests/contract/test_keys.py", "tests/contract/test_talk.py"
 TLS, WIRE, DOORSTEP = "tests/contract/test_tls.py", "tests/unit/test_wire.py", "tests/unit/test_doorstep.py"
 UP = "tests/cluster/test_up.py"
+ACCESS = "tests/dashboard/test_access.py"
+LIVE, EVERYBODY = (f"tests/dashboard_page/test_page_{what}.py" for what in ("live", "for_everybody"))
 
 GUARDS = (
     Guard(
@@ -201,6 +203,69 @@ GUARDS = (
         "context.verify_mode = ssl.CERT_REQUIRED",
         "context.verify_mode = ssl.CERT_OPTIONAL",
         f"{TLS}::test_a_client_without_a_certificate_is_told_that_one_is_required",
+    ),
+    Guard(
+        "See anything of the dashboard without a token",
+        "dashboard/access/guard.py",
+        "        if shown.role is None:\n",
+        "        if False:\n",
+        f"{ACCESS}::test_nothing_is_told_without_a_token",
+    ),
+    Guard(
+        "Change anything with the read-only token",
+        "dashboard/access/guard.py",
+        '        if changes and shown.role == "read"',
+        "        if False",
+        f"{ACCESS}::test_the_read_only_token_is_for_looking",
+    ),
+    Guard(
+        "Act through a browser that is signed in, from another site",
+        "dashboard/access/guard.py",
+        "        if not self._origins.is_own(headers):\n",
+        "        if False:\n",
+        f"{ACCESS}::test_a_page_of_another_origin_can_do_nothing_with_the_cookie",
+    ),
+    Guard(
+        "Reach the dashboard by another name that leads to it",
+        "dashboard/access/guard.py",
+        "        if not self._origins.knows_host(headers):\n",
+        "        if False:\n",
+        f"{ACCESS}::test_by_a_name_that_is_not_its_own_the_dashboard_says_nothing",
+    ),
+    Guard(
+        "Guess a token",
+        "dashboard/access/guard.py",
+        "            wait = self._failures.note(address_of(scope))\n",
+        "            wait = 0.0\n",
+        f"{ACCESS}::test_who_guesses_is_held_up_and_who_has_the_token_is_not",
+    ),
+    Guard(
+        "Go on with a session once its token is exchanged",
+        "dashboard/access/sessions.py",
+        "        if not any(hmac.compare_digest",
+        "        if False and not any(hmac.compare_digest",
+        f"{ACCESS}::test_a_session_ends_with_its_time_and_with_its_token",
+    ),
+    Guard(
+        "Look on at a page that stays open",
+        "dashboard/page/frame.py",
+        "        if self._role_of(self._request) is None:",
+        "        if False:",
+        f"{LIVE}::test_an_open_page_tells_nothing_more_once_its_token_is_gone",
+    ),
+    Guard(
+        "Change anything on a page that stays open",
+        "dashboard/page/frame.py",
+        '        if self._role_of(self._request) != "full":\n',
+        "        if False:\n",
+        f"{EVERYBODY}::test_a_page_that_is_still_open_changes_nothing_once_its_token_is_gone",
+    ),
+    Guard(
+        "Have the page run a script that a task returns",
+        "dashboard/page/frame.py",
+        "        super().__init__(tag=tag, text=text)\n",
+        '        super().__init__(tag=tag, text=text)\n        self.props["innerHTML"] = text\n',
+        f"{EVERYBODY}::test_whatever_a_task_says_is_text",
     ),
     Guard(
         "Reach the queue from outside of the cluster",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,7 +21,7 @@ from dashboard.page.tasks import tasks
 from dashboard.page.workers import workers
 from dashboard.source import Source
 
-PAGES = {"/": overview, "/workers": workers, "/jobs": jobs, "/tasks": tasks, "/task": task}
+PAGES: dict[str, Callable[..., Any]] = {"/": overview, "/workers": workers, "/jobs": jobs, "/tasks": tasks, "/task": task}
 ASSETS = ("/_nicegui", "/favicon.ico")
 RECONNECT_SECONDS = 10.0
 """For which a page whose connection broke can go on where it was."""

@@ -12,9 +12,12 @@ from nicegui.element import Element
 from dashboard.page import words
 from dashboard.page.frame import Chip, Empty, Page, Text
 from dashboard.page.look import COLOURS
+from dashboard.page.paging import Pager
 from dashboard.page.rows import Bar, Link, Rows
 from taskyard.model import Running, WorkerInfo
 
+ROWS = 48
+"""Cards of a page, which may be beside each other by two, three or four. Those who left follow behind the last of them."""
 SILENT = 10.0
 """Seconds without a heartbeat that are worth a word."""
 
@@ -29,34 +32,36 @@ class Item:
     heard: str
 
 
-async def workers(request: Request) -> None:
+async def workers(request: Request, page: int = 1) -> None:
     """``/workers``"""
-    page = Page(request, "Workers", "/workers")
+    here = Page(request, "Workers", "/workers")
     Text("h1", "Workers")
     empty = Empty("No worker is there: tasks wait.", "make scale N=5")
     empty.show(False)
-    alive = _list(page, "Workers that are there")
+    alive = _list(here, "Workers that are there")
     left_title = Text("h2", "Left or lost")
-    left = _list(page, "Workers that left or were lost")
+    left = _list(here, "Workers that left or were lost")
+    pager = Pager(max(1, page), ROWS, "/workers")
 
     async def tell() -> None:
-        snapshot = page.source.now()
-        items = [
-            Item(
-                worker,
-                tuple(one for one in snapshot.running if one.session == worker.session),
-                _about(worker, snapshot.at),
-                _heard(worker, snapshot.at),
-            )
-            for worker in snapshot.workers
-        ]
-        gone = [item for item in items if item.worker.left]
-        alive.show(item for item in items if not item.worker.left)
-        left.show(gone)
+        snapshot = here.source.now()
+        there = [worker for worker in snapshot.workers if not worker.left]
+        more = len(there) > pager.skipped + ROWS
+        gone = [] if more else [worker for worker in snapshot.workers if worker.left]
+        running: dict[str, list[Running]] = {}
+        for one in snapshot.running:
+            running.setdefault(one.session, []).append(one)
+        alive.show(_item(worker, running, snapshot.at) for worker in there[pager.skipped : pager.skipped + ROWS])
+        left.show(_item(worker, running, snapshot.at) for worker in gone)
         left_title.set_visibility(bool(gone))
-        empty.show(len(gone) == len(items) and bool(snapshot.at) and not page.source.lost_since)
+        pager.show(more)
+        empty.show(not there and bool(snapshot.at) and not here.source.lost_since)
 
-    await page.live(tell)
+    await here.live(tell)
+
+
+def _item(worker: WorkerInfo, running: dict[str, list[Running]], now: float) -> Item:
+    return Item(worker, tuple(running.get(worker.session, ())), _about(worker, now), _heard(worker, now))
 
 
 def _list(page: Page, label: str) -> Rows[Item]:

@@ -103,6 +103,7 @@ def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
         leases = queue.lease("first", LEASED, 5.0)
         ends = [failed(one, "exception: OSError: full") if n < FAILED else done(one) for n, one in enumerate(leases)]
         assert queue.settle("first", ends) == len(ends)
+        queue.leave("first")
         crowd = Crowd(queue)
         assert len(queue.workers()) == WORKERS + 1
         assert sum(job.tasks for job in queue.jobs(None, 1000, 0)) == TASKS
@@ -138,6 +139,9 @@ def test_pages_of_many_tasks_and_workers_are_drawn_at_once_and_do_what_they_are_
     with dashboard_of(busy.url, AUTHKEY, tmp_path / "dashboard") as dashboard, browsing() as browser:
         page = signed_in(browser, dashboard)
         drawn = {path: first_paint(page, dashboard.url + path) for path in [*PATHS, TASK]}
+        page.goto(f"{dashboard.url}/workers?page=5")  # of 48 workers each
+        expect(page.get_by_role("button", name="Drain")).to_have_count(WORKERS - 4 * 48)
+        expect(page.get_by_role("list", name="Workers that left or were lost")).to_contain_text("first")
         took = {}
         for path, question, button, said in ACTIONS:
             page.goto(dashboard.url + path)

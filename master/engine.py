@@ -110,8 +110,9 @@ class Engine(Views, Chores, Steering):
             entry = window.pop(min(limit, before_suspect or 1))
             payloads = entry.payloads or list(self.store.rows(sql.PAYLOAD, entry.seq)[0])
             token = self._leases.lend(entry, asking, now, wall)
-            if not entry.attempts:
-                self.gauges.count(entry.name, "wait", entry.many, wall - entry.since)
+            waited = len(self._waited.intersection(range(entry.seq, entry.seq + entry.many))) if self._waited else 0
+            if waited < entry.many and entry.since:
+                self.gauges.count(entry.name, "wait", entry.many - waited, wall - entry.since)
             lent.append(
                 (entry.prefix, entry.number, token, entry.attempts + 1, entry.name, payloads, entry.time_limit, entry.job)
             )
@@ -197,13 +198,14 @@ class Engine(Views, Chores, Steering):
         if outcomes.kind == "done":
             self._end_done(entry, outcomes.values, now, held)
         elif outcomes.kind == "released" and outcomes.delay <= 0:
-            self._backlog.push(entry)
+            self._come_back(entry)
         else:
             for index, value in enumerate(outcomes.values):
                 one = entry.part(index, index + 1)
                 if outcomes.kind == "failed":
                     self._attempt_failed(one, value, outcomes.cause, held, outcomes.delay, outcomes.final)
                 else:
+                    self._waited.add(one.seq)
                     self._put_off(self._alone(one), outcomes.delay, one.attempts, "")
 
     def _note_progress(self, session: Session, told: dict[str, Progress]) -> None:

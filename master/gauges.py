@@ -73,9 +73,9 @@ class Gauges:
     def keep(self) -> None:
         """The turn is committed."""
         for name, what, many, seconds in self._counted:
-            both = self._kinds.get(name) or self._new_kind(name), self._since
+            both = self._kinds[name] if name in self._kinds else self._new_kind(name), self._since
             if what in TIMED:
-                index, spent = bucket(seconds), many * max(0.0, seconds)
+                index, spent = bucket(seconds), many * seconds if seconds > 0 else 0.0
                 for counts in both:
                     counts.buckets[what][index] += many
                     counts.seconds[what] += spent

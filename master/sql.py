@@ -210,11 +210,12 @@ SELECT state, sum(many) FROM (
 """
 READY_NAMES = "SELECT name FROM task WHERE state = 'ready' UNION SELECT name FROM series WHERE open > 0"
 
-# `ready` columns; a big payload is fetched when the task is leased.
+# `ready` columns; a big payload is fetched when the task is leased. Of a ready task `due` is when it became ready, where that was
+# not at its submit.
 INLINE_BYTES = 2048
 READY_COLUMNS = f"""
     rank, seq, prefix, number, job, name, iif(length(payload) <= {INLINE_BYTES}, payload, NULL), time_limit, attempts,
-    coalesce(begin_by, 9e999), submitted
+    coalesce(begin_by, 9e999), coalesce(due, submitted)
 """
 READY = f"""
 SELECT {READY_COLUMNS} FROM task WHERE state = 'ready' AND name = ? AND (rank, seq) > (?, ?) ORDER BY rank, seq LIMIT ?
@@ -237,7 +238,7 @@ WHERE seq = ? AND state IN ('ready', 'delayed')
 SET_ATTEMPT = "UPDATE task SET host = ?, session = ?, leased = ? WHERE seq = ?"
 DELAY = "UPDATE task SET state = 'delayed', due = ?, attempts = ?, cause = ? WHERE seq = ? AND state IN ('ready', 'delayed')"
 DUE = "SELECT seq FROM task WHERE state = 'delayed' AND due <= ? ORDER BY due LIMIT ?"
-MAKE_READY = "UPDATE task SET state = 'ready', due = NULL WHERE seq = ? AND state = 'delayed'"
+MAKE_READY = "UPDATE task SET state = 'ready' WHERE seq = ? AND state = 'delayed'"
 PUT_OFF_TOO_FAR = """
 SELECT seq, iif(attempts, due - ?1, ?2 + due - submitted), iif(attempts, submitted, ?2) FROM task
 WHERE state = 'delayed' AND iif(attempts, ?1 > 0, submitted > ?2)
@@ -256,7 +257,7 @@ SELECT ended, prefix, number, state, coalesce(value, x''), cause, attempts FROM 
 WHERE job = ? AND ended > ? ORDER BY ended
 """
 RETRY = """
-UPDATE task SET state = 'ready', attempts = 0, ended = NULL, value = NULL, cause = '', expires = NULL, begin_by = NULL
+UPDATE task SET state = 'ready', due = ?, attempts = 0, ended = NULL, value = NULL, cause = '', expires = NULL, begin_by = NULL
 WHERE prefix = ? AND number = ? AND state = 'failed' RETURNING seq, job
 """
 FORGET = "DELETE FROM task WHERE job = ? AND ended IS NOT NULL RETURNING state, job"
@@ -274,8 +275,8 @@ SELECT min(expires) FROM (
 FOUND_COLUMNS = "seq, id, job, name, state, -rank, attempts, cause, submitted"
 FIND_ONE = f"SELECT {FOUND_COLUMNS} FROM task WHERE seq = ?"
 SHOW = f"""
-SELECT {FOUND_COLUMNS}, coalesce(due, 0), coalesce(begin_by, 0), coalesce(expires - result_ttl, 0), coalesce(expires, 0),
-    retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'')
+SELECT {FOUND_COLUMNS}, iif(state = 'delayed', due, 0), coalesce(begin_by, 0), coalesce(expires - result_ttl, 0),
+    coalesce(expires, 0), retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'')
 FROM task WHERE prefix = ? AND number = ?
 """
 

@@ -141,7 +141,8 @@ class Engine(Views, Chores, Steering):
                     self._settle(entry, part(outcomes, index, index + 1), now, held)
                     counted += 1
                 elif outcomes.kind == "done":
-                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value, settling)
+                    late, seconds = join_id(outcomes.prefix, outcomes.first + index), outcomes.seconds / len(outcomes.values)
+                    counted += self._settle_late(late, value, seconds, settling)
         return counted
 
     def heartbeat(self, session: Any, info: Any) -> tuple[list[str], bool]:

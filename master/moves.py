@@ -286,7 +286,7 @@ class Moves:
         if self._waited:
             self._waited.difference_update(range(entry.seq, entry.seq + entry.many))
 
-    def _settle_late(self, task_id: str, value: bytes, session: Session) -> bool:
+    def _settle_late(self, task_id: str, value: bytes, seconds: float, session: Session) -> bool:
         """The lease was lost, the work is done: its result counts if the task has none yet."""
         row = self._own_row(task_id)
         if row is None or row[1] in END_STATES:
@@ -294,6 +294,8 @@ class Moves:
         self._leases.take_back(row[0])
         self._end(row, "done", value, "", row[4] + 1)
         self.store.change(sql.SET_ATTEMPT, session.host, session.name, 0.0, row[0])
+        if seconds:
+            self.gauges.count(row[3], "run", 1, seconds)
         return True
 
     def _attempt_failed(

@@ -123,6 +123,20 @@ def test_each_name_has_counters(harness: Harness) -> None:
     assert kinds["rest"][1:6] == (1, 0, 0, 0, 0)
 
 
+def test_a_late_result_that_counts_has_a_run_time_and_one_that_does_not_has_none(harness: Harness) -> None:
+    harness.queue.submit([task(f"t-{number}") for number in range(4)])
+    connection = harness.another()
+    (lost, *_) = connection.lease("s", 4, 0)
+    harness.close(connection)
+    (second,) = harness.another().lease("t", 1, 0)
+    late = [OutcomeSeries("t", 0, lost.token, "done", [b"value"] * 4, seconds=12.0)]
+    assert harness.queue.settle_series("s", late) == 4
+    assert harness.queue.settle_series("s", late) == 0
+    assert harness.queue.settle_series("t", [OutcomeSeries("t", 0, second.token, "done", [b"value"], seconds=9.0)]) == 0
+    (kind,) = harness.queue.kinds()
+    assert (kind.done, sum(kind.run), kind.run_seconds) == (4, 4, 12.0)
+
+
 # Waits
 
 

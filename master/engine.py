@@ -179,15 +179,22 @@ class Engine(Views, Chores, Steering):
         wall = self._clock.wall()
         if not self.gauges.is_due(wall):
             return False
-        ready, leased, workers = self._counts["ready"] - len(self._leases), len(self._leases), len(self._workers())
-        self.gauges.sample(wall, Levels(ready, leased, self._counts["delayed"], workers))
+        self.gauges.sample(wall, self._levels())
         return True
+
+    def take_last_sample(self) -> None:
+        """Write what was counted since: the master stops. In a turn of its own."""
+        self.gauges.sample_the_rest(self._clock.wall(), self._levels())
 
     def has_ready(self) -> bool:
         """Whether there is anything to lease now, for whomever."""
         return not self._paused and self._backlog.best(None) is not None
 
     # Parts of the above
+
+    def _levels(self) -> Levels:
+        leased = len(self._leases)
+        return Levels(self._counts["ready"] - leased, leased, self._counts["delayed"], len(self._workers()))
 
     def _session(self, name: Any, heard: float | None = None) -> Session:
         return self._leases.session(rules.read_text(name, "session"), self.now() if heard is None else heard)

@@ -283,10 +283,20 @@ FROM task WHERE prefix = ? AND number = ?
 
 def find(state: object, job: object, name: object, text: object) -> str:
     """Tasks of a state, of a job, of a name, with a text in their ids, in the order of their age. What is None is not asked for;
-    the rest are the arguments."""
+    the rest are the arguments, and the seq to begin with."""
+    return f"SELECT {FOUND_COLUMNS} FROM task WHERE {_asked(state, job, name, text)} AND seq >= ? ORDER BY seq"
+
+
+def count(state: object, job: object, name: object, text: object) -> str:
+    """How many of these there are, and the seq of the last; further arguments: the seqs to begin with and before which to end,
+    and how many are counted at most."""
+    where = _asked(state, job, name, text)
+    return f"SELECT count(*), max(seq) FROM (SELECT seq FROM task WHERE {where} AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?)"
+
+
+def _asked(state: object, job: object, name: object, text: object) -> str:
     asked = {"state = ?": state, "job = ?": job, "name = ?": name, "instr(id, ?)": text}
-    where = " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
-    return f"SELECT {FOUND_COLUMNS} FROM task WHERE {where} ORDER BY seq"
+    return " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
 
 
 def failed(name: object, job: object, cause: object) -> str:

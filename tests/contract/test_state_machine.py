@@ -499,8 +499,17 @@ class QueueMachine(RuleBasedStateMachine):
                 found.sort(key=lambda one: self.model.ids.index(one.id))
             assert stats[state] == len(expected), state
             assert [(one.id, one.attempts) for one in found] == [(known.task.id, known.attempts) for known in expected], state
+            if state != "leased":
+                assert self.queue.find(state, None, 2, 3) == found[3:5]
         leased = {known.task.id for known in self.model.of("leased")}
-        everything = [(one.id, one.state == "leased") for one in self.queue.find(None, None, 100, 0)]
+        found = self.queue.find(None, None, 100, 0)
+        assert [page for after in (0, 1, 4, 9) for page in self.queue.find(None, None, 1 + after // 2, after)] == [
+            *found[:1],
+            *found[1:2],
+            *found[4:7],
+            *found[9:14],
+        ]
+        everything = [(one.id, one.state == "leased") for one in found]
         assert everything == [(task_id, task_id in leased) for task_id in self.model.ids if task_id in self.model.tasks]
         assert {running.id for running in self.queue.running(None, 100)} == leased
         assert sorted(info[:1] + info[2:] for info in self.queue.jobs(None, 100, 0)) == sorted(self.model.counts())

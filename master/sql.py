@@ -183,7 +183,11 @@ CREATE TABLE attempt (                        -- the last ones of tasks that did
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN DELETE FROM attempt WHERE task = old.seq; END;
 """
-MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY, ATTEMPTS)
+FAILED_FIRST = """
+-- Of many failed tasks those that failed first, without a look at all of them.
+CREATE INDEX task_failed_first ON task (ended) WHERE state = 'failed' AND ended IS NOT NULL;
+"""
+MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY, ATTEMPTS, FAILED_FIRST)
 """Each makes a file of the version before it, beginning with an empty one, into one of the next."""
 VERSION = len(MIGRATIONS)
 """``PRAGMA user_version``; a file with a higher one was written by a newer release."""
@@ -303,7 +307,9 @@ def failed(name: object, job: object, cause: object) -> str:
     """Prefix and number of failed tasks, those that failed first. What is None is not asked for; the rest are the arguments, and
     a limit."""
     asked = {"name = ?": name, "job = ?": job, "substr(cause, 1, length(?)) = ?": cause}
-    where = " AND ".join(["state = 'failed'", *(words for words, value in asked.items() if value is not None)])
+    where = " AND ".join(
+        ["state = 'failed' AND ended IS NOT NULL", *(words for words, value in asked.items() if value is not None)]
+    )
     return f"SELECT prefix, number FROM task WHERE {where} ORDER BY ended LIMIT ?"
 
 

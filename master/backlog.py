@@ -36,9 +36,9 @@ class Backlog:
             entry = entry._replace(payloads=None)
         window.push(entry)
 
-    def push_row(self, seq: int, since: float) -> None:
-        """Add a task by its row, which has become ready now (epoch s)."""
-        self.push(_entry_of(self._store.rows(sql.READY_BY_SEQ, seq)[0])._replace(since=since))
+    def push_row(self, seq: int) -> None:
+        """Add a task by its row, which has become ready."""
+        self.push(_entry_of(self._store.rows(sql.READY_BY_SEQ, seq)[0]))
 
     def remove(self, name: str, seq: int) -> None:
         """Forget a task that is not ready any more."""

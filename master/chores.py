@@ -58,7 +58,7 @@ class Chores(Moves):
         for (seq,) in due:
             if self.store.change(sql.MAKE_READY, seq):
                 self._move("delayed", "ready")
-                self._backlog.push_row(seq, wall)
+                self._backlog.push_row(seq)
         return len(due) == CHORES_LIMIT
 
     def _fail_what_has_not_begun(self, wall: float) -> bool:

@@ -162,12 +162,20 @@ class Committer:
         try:
             while self._turn(self._take()):
                 pass
+            self._take_last_sample()
         except BaseException as error:
             logger.error("the queue stops", error=str(error), exc_info=not isinstance(error, TaskyardError))
             self.broken = error
         self.ended.set()
         self.poll.close()
         self.engine.store.close()
+
+    def _take_last_sample(self) -> None:
+        try:
+            self.engine.take_last_sample()
+            self.engine.commit()
+        except StoreFull:  # it is as after a crash
+            self.engine.rollback()
 
     def _take(self) -> list[Call | None]:
         self._excuse_delay()

@@ -110,8 +110,9 @@ class Engine(Views, Chores, Steering):
             entry = window.pop(min(limit, before_suspect or 1))
             payloads = entry.payloads or list(self.store.rows(sql.PAYLOAD, entry.seq)[0])
             token = self._leases.lend(entry, asking, now, wall)
-            if not entry.attempts:
-                self.gauges.count(entry.name, "wait", entry.many, wall - entry.since)
+            waited = len(self._waited.intersection(range(entry.seq, entry.seq + entry.many))) if self._waited else 0
+            if waited < entry.many and entry.since:
+                self.gauges.count(entry.name, "wait", entry.many - waited, wall - entry.since)
             lent.append(
                 (entry.prefix, entry.number, token, entry.attempts + 1, entry.name, payloads, entry.time_limit, entry.job)
             )
@@ -140,7 +141,8 @@ class Engine(Views, Chores, Steering):
                     self._settle(entry, part(outcomes, index, index + 1), now, held)
                     counted += 1
                 elif outcomes.kind == "done":
-                    counted += self._settle_late(join_id(outcomes.prefix, outcomes.first + index), value, settling)
+                    late, seconds = join_id(outcomes.prefix, outcomes.first + index), outcomes.seconds / len(outcomes.values)
+                    counted += self._settle_late(late, value, seconds, settling)
         return counted
 
     def heartbeat(self, session: Any, info: Any) -> tuple[list[str], bool]:
@@ -177,15 +179,22 @@ class Engine(Views, Chores, Steering):
         wall = self._clock.wall()
         if not self.gauges.is_due(wall):
             return False
-        ready, leased, workers = self._counts["ready"] - len(self._leases), len(self._leases), len(self._workers())
-        self.gauges.sample(wall, Levels(ready, leased, self._counts["delayed"], workers))
+        self.gauges.sample(wall, self._levels())
         return True
+
+    def take_last_sample(self) -> None:
+        """Write what was counted since: the master stops. In a turn of its own."""
+        self.gauges.sample_the_rest(self._clock.wall(), self._levels())
 
     def has_ready(self) -> bool:
         """Whether there is anything to lease now, for whomever."""
         return not self._paused and self._backlog.best(None) is not None
 
     # Parts of the above
+
+    def _levels(self) -> Levels:
+        leased = len(self._leases)
+        return Levels(self._counts["ready"] - leased, leased, self._counts["delayed"], len(self._workers()))
 
     def _session(self, name: Any, heard: float | None = None) -> Session:
         return self._leases.session(rules.read_text(name, "session"), self.now() if heard is None else heard)
@@ -197,13 +206,14 @@ class Engine(Views, Chores, Steering):
         if outcomes.kind == "done":
             self._end_done(entry, outcomes.values, now, held)
         elif outcomes.kind == "released" and outcomes.delay <= 0:
-            self._backlog.push(entry)
+            self._come_back(entry)
         else:
             for index, value in enumerate(outcomes.values):
                 one = entry.part(index, index + 1)
                 if outcomes.kind == "failed":
                     self._attempt_failed(one, value, outcomes.cause, held, outcomes.delay, outcomes.final)
                 else:
+                    self._waited.add(one.seq)
                     self._put_off(self._alone(one), outcomes.delay, one.attempts, "")
 
     def _note_progress(self, session: Session, told: dict[str, Progress]) -> None:

@@ -1,7 +1,8 @@
 """What the queue has done lately, counted as it happens and kept as samples: what plots and monitoring show.
 
 Counting is in memory and once for each series of tasks; what a turn has counted holds when the turn is committed. Every
-`SAMPLE_SECONDS` in which anything has changed a sample is written to the disk, where older ones are made coarser.
+`SAMPLE_SECONDS` in which anything has changed a sample is written to the disk, where older ones are made coarser; a master that
+stops writes what it has counted into that of the seconds under way, and the next one adds to it.
 """
 
 from __future__ import annotations
@@ -73,9 +74,9 @@ class Gauges:
     def keep(self) -> None:
         """The turn is committed."""
         for name, what, many, seconds in self._counted:
-            both = self._kinds.get(name) or self._new_kind(name), self._since
+            both = self._kinds[name] if name in self._kinds else self._new_kind(name), self._since
             if what in TIMED:
-                index, spent = bucket(seconds), many * max(0.0, seconds)
+                index, spent = bucket(seconds), many * seconds if seconds > 0 else 0.0
                 for counts in both:
                     counts.buckets[what][index] += many
                     counts.seconds[what] += spent
@@ -114,24 +115,37 @@ class Gauges:
     def sample(self, wall: float, levels: Levels) -> None:
         """Write what has changed since the last one, in a turn of its own."""
         self._period = floor(wall / SAMPLE_SECONDS)
-        many, buckets = self._since.many, self._since.buckets
-        if levels != self._levels or any(many.values()) or any(map(any, buckets.values())):
-            at = self._period * SAMPLE_SECONDS
-            counted = [many[what] for what in ("submitted", "done", "failed", "cancelled")]
-            new = Sample._make((at, SAMPLE_SECONDS, *levels, *counted, *map(tuple, buckets.values())))
-            self._write(_merged([*self._read(at - 1, at), new], at, SAMPLE_SECONDS))  # there is one where the clock was set back
-            self._sampled = levels
+        if levels != self._levels or self._has_counted():
+            self._add(self._period * SAMPLE_SECONDS, levels)
         if wall >= self._thin_at or wall < self._thin_at - THIN_SECONDS:
             self._thin(wall)
             self._thin_at = wall + THIN_SECONDS
 
+    def sample_the_rest(self, wall: float, levels: Levels) -> None:
+        """Write what was counted since the last one, in a turn of its own: the master stops."""
+        if self._has_counted():
+            self._add((floor(wall / SAMPLE_SECONDS) + 1) * SAMPLE_SECONDS, levels)
+
+    def _has_counted(self) -> bool:
+        return any(self._since.many.values()) or any(map(any, self._since.buckets.values()))
+
+    def _add(self, at: float, levels: Levels) -> None:
+        """Put a sample behind what there is of the same time: the clock was set back, or a master has stopped in it."""
+        many, buckets = self._since.many, self._since.buckets
+        counted = [many[what] for what in ("submitted", "done", "failed", "cancelled")]
+        new = Sample._make((at, SAMPLE_SECONDS, *levels, *counted, *map(tuple, buckets.values())))
+        self._write(_merged([*self._read(at - 1, at), new], at, SAMPLE_SECONDS))
+        self._sampled = levels
+
     def history(self, since: float, step: float, wall: float) -> list[Sample]:
         """Samples behind ``since``, put together to steps of so many seconds that are over."""
+        # A step is over when its last sample is written, or whoever goes on behind it would never be told of that.
+        until = wall if self._period is None else min(wall, self._period * SAMPLE_SECONDS)
         if step <= SAMPLE_SECONDS:
-            return self._read(since, wall)
+            return self._read(since, until)
         begin = floor(since / step) * step
-        steps = _steps(self._read(begin, wall), step)
-        return [_merged(samples, end, step) for end, samples in steps if since < end <= wall]
+        steps = _steps(self._read(begin, until), step)
+        return [_merged(samples, end, step) for end, samples in steps if since < end <= until]
 
     def _thin(self, wall: float) -> None:
         """Make coarser what is old; a step is put together once all of it is."""

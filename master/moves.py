@@ -57,6 +57,8 @@ class Moves:
         self._schedules = Schedules(store)
         self._losses: dict[int, int] = {}
         """How often tasks were lost together with their worker, by their seqs."""
+        self._waited: set[int] = set()
+        """Seqs of tasks that came back from a lease without a counted attempt: how long this one waited is counted already."""
         self._counts: dict[str, int] = dict.fromkeys(("ready", "delayed", *END_STATES), 0)
         self._counts.update(cast("list[tuple[str, int]]", store.rows(sql.COUNT_STATES)))
         self._kept_counts = dict(self._counts)
@@ -262,6 +264,7 @@ class Moves:
         self.gauges.count(name, state)
         self._backlog.remove(name, seq)
         self._losses.pop(seq, None)
+        self._waited.discard(seq)
         self.jobs_ended.add(job)
 
     def _end_done(self, entry: Entry, values: Sequence[bytes], now: float, held: Held) -> None:
@@ -280,8 +283,10 @@ class Moves:
         if self._losses:
             for seq in range(entry.seq, entry.seq + entry.many):
                 self._losses.pop(seq, None)
+        if self._waited:
+            self._waited.difference_update(range(entry.seq, entry.seq + entry.many))
 
-    def _settle_late(self, task_id: str, value: bytes, session: Session) -> bool:
+    def _settle_late(self, task_id: str, value: bytes, seconds: float, session: Session) -> bool:
         """The lease was lost, the work is done: its result counts if the task has none yet."""
         row = self._own_row(task_id)
         if row is None or row[1] in END_STATES:
@@ -289,6 +294,8 @@ class Moves:
         self._leases.take_back(row[0])
         self._end(row, "done", value, "", row[4] + 1)
         self.store.change(sql.SET_ATTEMPT, session.host, session.name, 0.0, row[0])
+        if seconds:
+            self.gauges.count(row[3], "run", 1, seconds)
         return True
 
     def _attempt_failed(
@@ -299,6 +306,7 @@ class Moves:
         attempts = entry.attempts + 1
         self._keep_attempt(entry.seq, attempts, held, "failed", cause)
         self.gauges.count(entry.name, "attempts_failed")
+        self._waited.discard(entry.seq)
         retries, backoff = self.store.rows(sql.RETRY_RULES, entry.seq)[0]
         if final or not rules.may_retry(retries, attempts, cause):
             self._end((entry.seq, "ready", entry.job, entry.name), "failed", value, cause, attempts)
@@ -339,8 +347,13 @@ class Moves:
             if lost:
                 for seq in range(entry.seq, entry.seq + entry.many):
                     self._losses[seq] = self._losses.get(seq, 0) + 1
-            self._backlog.push(entry)
+            self._come_back(entry)
         return sum(entry.many for entry in entries)
+
+    def _come_back(self, entry: Entry) -> None:
+        """Tasks of a lease that was taken back are ready again; no attempt is counted."""
+        self._waited.update(range(entry.seq, entry.seq + entry.many))
+        self._backlog.push(entry)
 
 
 def _fits_a_series(tasks: TaskSeries) -> bool:

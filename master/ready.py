@@ -37,7 +37,7 @@ class Entry(NamedTuple):
     """Seq of the series in which they are kept; 0: a row of its own."""
     many: int = 1
     since: float = 0.0
-    """Epoch seconds at which they became ready, or were submitted."""
+    """Epoch seconds at which they became ready; 0: a release that did not keep it took them."""
 
     def part(self, begin: int, end: int) -> Self:
         """Those from index ``begin`` up to ``end``."""

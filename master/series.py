@@ -81,9 +81,14 @@ class SeriesRows(Sequence[Row]):
     """A run of a series' tasks as `sql.FIND_ONE` tells of each; made when it is looked at."""
 
     def __init__(self, series: Series, begin: int, end: int, state: str) -> None:
+        self.begin, self.end = begin, end
         self._series = series
         self._seqs = range(begin, end)
         self._state = state
+
+    def behind(self, first: int) -> SeriesRows:
+        """Those from seq ``first`` on."""
+        return SeriesRows(self._series, max(first, self.begin), self.end, self._state)
 
     def __len__(self) -> int:
         return len(self._seqs)

@@ -183,7 +183,11 @@ CREATE TABLE attempt (                        -- the last ones of tasks that did
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER task_gone AFTER DELETE ON task BEGIN DELETE FROM attempt WHERE task = old.seq; END;
 """
-MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY, ATTEMPTS)
+FAILED_FIRST = """
+-- Of many failed tasks those that failed first, without a look at all of them.
+CREATE INDEX task_failed_first ON task (ended) WHERE state = 'failed' AND ended IS NOT NULL;
+"""
+MIGRATIONS = (SCHEMA, JOBS_AND_SCHEDULES, SERIES, HISTORY, ATTEMPTS, FAILED_FIRST)
 """Each makes a file of the version before it, beginning with an empty one, into one of the next."""
 VERSION = len(MIGRATIONS)
 """``PRAGMA user_version``; a file with a higher one was written by a newer release."""
@@ -210,11 +214,12 @@ SELECT state, sum(many) FROM (
 """
 READY_NAMES = "SELECT name FROM task WHERE state = 'ready' UNION SELECT name FROM series WHERE open > 0"
 
-# `ready` columns; a big payload is fetched when the task is leased.
+# `ready` columns; a big payload is fetched when the task is leased. Of a ready task `due` is when it became ready, where that was
+# not at its submit.
 INLINE_BYTES = 2048
 READY_COLUMNS = f"""
     rank, seq, prefix, number, job, name, iif(length(payload) <= {INLINE_BYTES}, payload, NULL), time_limit, attempts,
-    coalesce(begin_by, 9e999), submitted
+    coalesce(begin_by, 9e999), coalesce(due, submitted)
 """
 READY = f"""
 SELECT {READY_COLUMNS} FROM task WHERE state = 'ready' AND name = ? AND (rank, seq) > (?, ?) ORDER BY rank, seq LIMIT ?
@@ -237,7 +242,7 @@ WHERE seq = ? AND state IN ('ready', 'delayed')
 SET_ATTEMPT = "UPDATE task SET host = ?, session = ?, leased = ? WHERE seq = ?"
 DELAY = "UPDATE task SET state = 'delayed', due = ?, attempts = ?, cause = ? WHERE seq = ? AND state IN ('ready', 'delayed')"
 DUE = "SELECT seq FROM task WHERE state = 'delayed' AND due <= ? ORDER BY due LIMIT ?"
-MAKE_READY = "UPDATE task SET state = 'ready', due = NULL WHERE seq = ? AND state = 'delayed'"
+MAKE_READY = "UPDATE task SET state = 'ready' WHERE seq = ? AND state = 'delayed'"
 PUT_OFF_TOO_FAR = """
 SELECT seq, iif(attempts, due - ?1, ?2 + due - submitted), iif(attempts, submitted, ?2) FROM task
 WHERE state = 'delayed' AND iif(attempts, ?1 > 0, submitted > ?2)
@@ -256,7 +261,7 @@ SELECT ended, prefix, number, state, coalesce(value, x''), cause, attempts FROM 
 WHERE job = ? AND ended > ? ORDER BY ended
 """
 RETRY = """
-UPDATE task SET state = 'ready', attempts = 0, ended = NULL, value = NULL, cause = '', expires = NULL, begin_by = NULL
+UPDATE task SET state = 'ready', due = ?, attempts = 0, ended = NULL, value = NULL, cause = '', expires = NULL, begin_by = NULL
 WHERE prefix = ? AND number = ? AND state = 'failed' RETURNING seq, job
 """
 FORGET = "DELETE FROM task WHERE job = ? AND ended IS NOT NULL RETURNING state, job"
@@ -274,25 +279,37 @@ SELECT min(expires) FROM (
 FOUND_COLUMNS = "seq, id, job, name, state, -rank, attempts, cause, submitted"
 FIND_ONE = f"SELECT {FOUND_COLUMNS} FROM task WHERE seq = ?"
 SHOW = f"""
-SELECT {FOUND_COLUMNS}, coalesce(due, 0), coalesce(begin_by, 0), coalesce(expires - result_ttl, 0), coalesce(expires, 0),
-    retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'')
+SELECT {FOUND_COLUMNS}, iif(state = 'delayed', due, 0), coalesce(begin_by, 0), coalesce(expires - result_ttl, 0),
+    coalesce(expires, 0), retries, backoff, time_limit, iif(?, coalesce(payload, x''), x''), coalesce(value, x'')
 FROM task WHERE prefix = ? AND number = ?
 """
 
 
 def find(state: object, job: object, name: object, text: object) -> str:
     """Tasks of a state, of a job, of a name, with a text in their ids, in the order of their age. What is None is not asked for;
-    the rest are the arguments."""
+    the rest are the arguments, and the seq to begin with."""
+    return f"SELECT {FOUND_COLUMNS} FROM task WHERE {_asked(state, job, name, text)} AND seq >= ? ORDER BY seq"
+
+
+def count(state: object, job: object, name: object, text: object) -> str:
+    """How many of these there are, and the seq of the last; further arguments: the seqs to begin with and before which to end,
+    and how many are counted at most."""
+    where = _asked(state, job, name, text)
+    return f"SELECT count(*), max(seq) FROM (SELECT seq FROM task WHERE {where} AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?)"
+
+
+def _asked(state: object, job: object, name: object, text: object) -> str:
     asked = {"state = ?": state, "job = ?": job, "name = ?": name, "instr(id, ?)": text}
-    where = " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
-    return f"SELECT {FOUND_COLUMNS} FROM task WHERE {where} ORDER BY seq"
+    return " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
 
 
 def failed(name: object, job: object, cause: object) -> str:
     """Prefix and number of failed tasks, those that failed first. What is None is not asked for; the rest are the arguments, and
     a limit."""
     asked = {"name = ?": name, "job = ?": job, "substr(cause, 1, length(?)) = ?": cause}
-    where = " AND ".join(["state = 'failed'", *(words for words, value in asked.items() if value is not None)])
+    where = " AND ".join(
+        ["state = 'failed' AND ended IS NOT NULL", *(words for words, value in asked.items() if value is not None)]
+    )
     return f"SELECT prefix, number FROM task WHERE {where} ORDER BY ended LIMIT ?"
 
 

@@ -44,12 +44,12 @@ class Steering(Moves):
         return self._retry(self.store.rows(sql.failed(name, job, cause), *given, RETRY_LIMIT))
 
     def _retry(self, ids: Iterable[tuple[Any, ...]]) -> int:
-        retried = 0
+        retried, wall = 0, self._clock.wall()
         for prefix, number in ids:
-            for seq, job in self.store.rows(sql.RETRY, prefix, number):
+            for seq, job in self.store.rows(sql.RETRY, wall, prefix, number):
                 self._move("failed", "ready")
                 self._count_job(job, "failed", -1)
-                self._backlog.push_row(seq, self._clock.wall())
+                self._backlog.push_row(seq)
                 retried += 1
         if retried:
             self.store.change(sql.KEEP_CURSOR, self._cursor)  # the withdrawn results may have been the last

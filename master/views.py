@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from heapq import merge
-from itertools import islice
+from itertools import chain, islice
 from operator import itemgetter
 from typing import Any
 
@@ -26,6 +27,8 @@ LONG_OF_FOUND = (Found._fields.index("cause"),)
 LONG_OF_DETAILS = tuple(map(Details._fields.index, ("payload", "value", "cause")))
 """Fields that may be long."""
 STATE = Found._fields.index("state")
+BEHIND_ALL = 2**62
+"""A seq that no task has."""
 Row = tuple[Any, ...]
 
 
@@ -53,54 +56,66 @@ class Views(Moves):
 
     def find(self, state: Any, job: Any, limit: Any, after: Any, name: Any = None, text: Any = None) -> list[Row]:
         """Tasks in a state (None: any), oldest first, skipping ``after``."""
-        limit, after = _rows(limit), rules.read_int(after, "after")
+        limit, after = _rows(limit), min(rules.read_int(after, "after"), BEHIND_ALL)
         for value, what in ((job, "job"), (name, "name"), (text, "text")):
             if value is not None:
                 rules.read_text(value, what)
         sought = Sought(job, name, text)
         if state is not None and rules.read_text(state, "state") not in (*OPEN_STATES, *END_STATES):
             raise BadRequest(f"no state {state!r:.100}; there are {', '.join((*OPEN_STATES, *END_STATES))}")
-        found = self._leased(sought) if state == "leased" else self._found(state, sought)
-        page: list[Row] = []
-        for run in found:
-            skipped = min(after, len(run))
-            after -= skipped
-            page += (self._told(run[index]) for index in range(skipped, min(len(run), skipped + limit - len(page))))
-            if len(page) == limit:
-                break
-        return _page(page, *LONG_OF_FOUND)
+        found = self._leased(sought, after) if state == "leased" else self._found(state, sought, after)
+        return _page([self._told(row) for row in islice(found, limit)], *LONG_OF_FOUND)
 
-    def _leased(self, sought: Sought) -> Iterator[Sequence[Row]]:
-        """Leased tasks with their seqs, the oldest lease first."""
-        for held, seq in self._leases.all():
-            entry = held.entry
-            if sought.fits(entry.job, entry.name, entry.prefix, entry.number + seq - entry.seq):
-                if entry.series:
-                    yield SeriesRows(self._series.by_seq(entry.series), seq, seq + 1, "ready")
-                else:
-                    yield self.store.rows(sql.FIND_ONE, seq)
+    def _leased(self, sought: Sought, after: int) -> Iterator[Row]:
+        """Leased tasks with their seqs, the oldest lease first, but for the first ``after``."""
+        leases = ((held.entry, seq, held.entry.number + seq - held.entry.seq) for held, seq in self._leases.all())
+        fitting = (one for one in leases if sought.fits(one[0].job, one[0].name, one[0].prefix, one[2]))
+        for entry, seq, _ in islice(fitting, after, None):
+            if entry.series:
+                yield from SeriesRows(self._series.by_seq(entry.series), seq, seq + 1, "ready")
+            else:
+                yield from self.store.rows(sql.FIND_ONE, seq)
 
-    def _found(self, state: str | None, sought: Sought) -> Iterator[Sequence[Row]]:
-        """Tasks of a state with their seqs, oldest first, in runs."""
-        given = [value for value in (state, *sought) if value is not None]
-        rows: Iterator[Sequence[Row]] = ([row] for row in self.store.each(sql.find(state, *sought), *given))
-        leased = self._leases.by_seq
+    def _found(self, state: str | None, sought: Sought, after: int) -> Iterator[Row]:
+        """Tasks of a state with their seqs, oldest first, but for the first ``after``."""
+        first = self._skip(state, sought, after) if after else 0
+        if first is None:
+            return
+        rows = self.store.each(sql.find(state, *sought), *_given(state, sought), first)
         if state == "ready":
-            rows = (row for row in rows if row[0][0] not in leased)
-        if state not in (None, "ready", "done"):
-            return rows
-        return merge(rows, self._of_series(state, sought), key=lambda run: run[0][0])
+            rows = (row for row in rows if row[0] not in self._leases.by_seq)
+        series = (run for run in self._of_series(state, sought) if run.end > first)
+        yield from merge(rows, chain.from_iterable(run.behind(first) for run in series), key=itemgetter(0))
 
-    def _of_series(self, state: str | None, sought: Sought) -> Iterator[Sequence[Row]]:
+    def _skip(self, state: str | None, sought: Sought, after: int) -> int | None:
+        """Seq of the first task behind so many, which are counted and not read; None: there are no more."""
+        runs = ((run.begin, run.end, len(run)) for run in self._of_series(state, sought))
+        leased = [(seq, seq + 1, 0) for seq, held in self._leases.by_seq.items() if state == "ready" and not held.entry.series]
+        counted_to = 0
+        for begin, end, many in chain(merge(runs, sorted(leased)), [(BEHIND_ALL, BEHIND_ALL, 0)]):
+            if counted_to < begin:
+                limits = counted_to, begin, after + 1
+                count, last = self.store.rows(sql.count(state, *sought), *_given(state, sought), *limits)[0]
+                if count > after:
+                    return int(last)
+                after -= count
+            if many > after:
+                return begin + after
+            after -= many
+            counted_to = end
+        return None
+
+    def _of_series(self, state: str | None, sought: Sought) -> Iterator[SeriesRows]:
+        """Those that are kept in series, oldest first."""
+        if state not in (None, "ready", "done"):
+            return
+        leased = sorted(self._leases.by_seq) if state == "ready" else []
         for series in self._series.all(sought.job):
             for begin, end, done in self._series.runs(series):
-                if done:
-                    runs = [(begin, end)] if state != "ready" else []
-                elif state == "ready":
-                    runs = list(without(begin, end, self._leases.by_seq))
-                else:
-                    runs = [(begin, end)] if state is None else []
-                for run in runs:
+                if state is not None and done != (state == "done"):
+                    continue
+                out = leased[bisect_left(leased, begin) : bisect_left(leased, end)]
+                for run in without(begin, end, set(out)) if out else [(begin, end)]:
                     for some in sought.runs(series, *run):
                         yield SeriesRows(series, *some, "done" if done else "ready")
 
@@ -212,6 +227,11 @@ class Views(Moves):
     def _told(self, row: Row) -> Row:
         """A task's row without its seq, and with the state of a leased one."""
         return row[1:] if row[0] not in self._leases.by_seq else (*row[1 : STATE + 1], "leased", *row[STATE + 2 :])
+
+
+def _given(state: str | None, sought: Sought) -> list[str]:
+    """Arguments of `sql.find` and `sql.count`."""
+    return [value for value in (state, *sought) if value is not None]
 
 
 def _worker(session: Session, now: float, left: float, lost: bool) -> Row:

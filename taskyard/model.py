@@ -298,9 +298,9 @@ class Sample(NamedTuple):
     failed: int
     cancelled: int
     wait: tuple[int, ...]
-    """Tasks by how long they were ready before their first attempt was lent: counts by bucket of `taskyard.histogram`."""
+    """Attempts by how long their task was ready until it was lent: counts by bucket of `taskyard.histogram`."""
     run: tuple[int, ...]
-    """Attempts by how long they ran, as far as workers told."""
+    """The same by how long they ran, as far as workers told."""
 
 
 class Kind(NamedTuple):

@@ -65,7 +65,7 @@ LONGEST_WAIT = 30.0
 """Seconds that one long poll may wait; longer waits are several polls."""
 SILENCE = 30.0
 """Seconds beyond its own wait that a call's answer may take before the connection is given up."""
-RETRY_LIMIT = 10_000
+RETRY_LIMIT = 2000
 """Failed tasks that one call moves at most, so that others don't wait for it."""
 SHORT_BYTES = 4096
 """A message that surely finds room in a connection on which nothing is under way."""

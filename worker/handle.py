@@ -91,10 +91,11 @@ class Slot:
         lease = self._chunk.one(self._shared[slot.RUNNING])
         return None if lease is None else (lease, (monotonic_ns() - self._shared[slot.STARTED]) / 1e9)
 
-    def end_running(self) -> LeaseSeries | None:
-        """What runs now has an end, by the death of the process."""
-        running = self._shared[slot.RUNNING]
-        return next((lease for _, lease in self._chunk.end(running, running + 1)), None)
+    def end_running(self) -> tuple[LeaseSeries, float] | None:
+        """What runs now has an end, by the death of the process; returns the same."""
+        running, index = self.running(), self._shared[slot.RUNNING]
+        self._chunk.end(index, index + 1)
+        return running
 
     def has_waiting(self) -> bool:
         """Whether its chunk holds something that has not begun."""

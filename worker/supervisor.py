@@ -276,8 +276,9 @@ class Supervisor:
         cause = death.cause_of(slot.process.exitcode, slot.killed_for, self._oom.has_grown())
         culprit = None if slot.stopped else slot.end_running()
         if culprit is not None:
-            self._tell_failed(culprit, cause)
-            self._settler.add([_outcome(culprit, "failed", [b""], cause)])
+            lease, seconds = culprit
+            self._tell_failed(lease, cause)
+            self._settler.add([_outcome(lease, "failed", [b""], cause, seconds=seconds)])
         self._release(slot.end_chunk())
         ready = slot.ready
         slot.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -11,8 +11,10 @@ import pytest
 from master.gauges import SAMPLE_SECONDS
 from taskyard.errors import BadRequest
 from taskyard.histogram import quantile
+from taskyard.model import Lease
 from taskyard.series import OutcomeSeries
-from tests.harness import KINDS, Harness, Kind, done, failed, task
+from taskyard.transport import RemoteQueue
+from tests.harness import KINDS, LEASE_TIME, Harness, Kind, done, failed, released, task
 
 HOUR = 3600.0
 
@@ -121,14 +123,108 @@ def test_each_name_has_counters(harness: Harness) -> None:
     assert kinds["rest"][1:6] == (1, 0, 0, 0, 0)
 
 
-def test_what_was_put_off_waits_from_when_it_was_due(harness: Harness) -> None:
-    harness.queue.submit([task("later", delay=100)])
-    harness.advance(100)
-    (lease,) = harness.queue.lease("s", 1, 0)
-    harness.queue.settle("s", [done(lease)])
+def test_a_late_result_that_counts_has_a_run_time_and_one_that_does_not_has_none(harness: Harness) -> None:
+    harness.queue.submit([task(f"t-{number}") for number in range(4)])
+    connection = harness.another()
+    (lost, *_) = connection.lease("s", 4, 0)
+    harness.close(connection)
+    (second,) = harness.another().lease("t", 1, 0)
+    late = [OutcomeSeries("t", 0, lost.token, "done", [b"value"] * 4, seconds=12.0)]
+    assert harness.queue.settle_series("s", late) == 4
+    assert harness.queue.settle_series("s", late) == 0
+    assert harness.queue.settle_series("t", [OutcomeSeries("t", 0, second.token, "done", [b"value"], seconds=9.0)]) == 0
     (kind,) = harness.queue.kinds()
-    assert kind.wait_seconds == 0
-    assert sum(kind.wait) == 1
+    assert (kind.done, sum(kind.run), kind.run_seconds) == (4, 4, 12.0)
+
+
+# Waits
+
+
+def waits(harness: Harness) -> tuple[int, float]:
+    """How many waits were counted, and their seconds together."""
+    (kind,) = harness.queue.kinds()
+    return sum(kind.wait), kind.wait_seconds
+
+
+def leave(harness: Harness, _: RemoteQueue, __: list[Lease]) -> None:
+    harness.queue.leave("s")
+
+
+def be_silent(harness: Harness, _: RemoteQueue, __: list[Lease]) -> None:
+    harness.advance(LEASE_TIME)
+
+
+def be_cut_off(harness: Harness, connection: RemoteQueue, _: list[Lease]) -> None:
+    harness.close(connection)
+
+
+def take_another_connection(harness: Harness, _: RemoteQueue, __: list[Lease]) -> None:
+    assert harness.another().lease("s", 1, 0, ["no such name"]) == []
+
+
+def give_back(harness: Harness, _: RemoteQueue, leases: list[Lease]) -> None:
+    harness.queue.settle("s", [released(lease) for lease in leases])
+
+
+def put_off(harness: Harness, _: RemoteQueue, leases: list[Lease]) -> None:
+    harness.queue.settle("s", [released(lease, 5.0) for lease in leases])
+    harness.advance(5)
+
+
+WAYS_BACK = (leave, be_silent, be_cut_off, take_another_connection, give_back, put_off)
+
+
+@pytest.mark.parametrize("way_back", WAYS_BACK)
+@pytest.mark.parametrize("alone", [True, False], ids=["alone", "in a series"])
+def test_an_attempt_has_one_wait_however_often_its_lease_comes_back(
+    harness: Harness, way_back: Callable[[Harness, RemoteQueue, list[Lease]], None], alone: bool
+) -> None:
+    ids = ("a", "b", "c") if alone else ("t-1", "t-2", "t-3")
+    harness.queue.submit([task(task_id, retries=1) for task_id in ids])
+    harness.advance(4)
+    for _ in range(2):
+        connection = harness.another()
+        leases = connection.lease("s", 2, 0)
+        assert waits(harness) == (2, 8.0)
+        way_back(harness, connection, leases)
+        assert harness.queue.stats()["leased"] == 0
+        harness.advance(7)
+    waited = harness.time.wall - harness.queue.show(["t-3" if not alone else "c"])[0].submitted
+    leases = [lease for _ in range(3) for lease in harness.queue.lease("t", 3, 0)]
+    assert waits(harness) == (3, 8.0 + waited), "that of the third is the one that there was not"
+    harness.queue.settle("t", [failed(lease, delay=10) for lease in leases])
+    harness.advance(12)
+    assert len([lease for _ in range(3) for lease in harness.queue.lease("t", 3, 0)]) == 3
+    assert waits(harness) == (6, 8.0 + waited + 3 * 2)
+
+
+def test_each_attempt_waits_from_when_it_was_due(harness: Harness) -> None:
+    harness.queue.submit([task("later", delay=100, retries=1)])
+    harness.advance(103)
+    harness.queue.settle("s", [failed(harness.queue.lease("s", 1, 0)[0], delay=50)])
+    harness.advance(55)
+    harness.queue.settle("s", [failed(harness.queue.lease("s", 1, 0)[0])])
+    harness.advance(1000)
+    harness.queue.retry(["later"])
+    assert harness.queue.show(["later"])[0].due == 0
+    harness.advance(7)
+    harness.queue.settle("s", [done(harness.queue.lease("s", 1, 0)[0])])
+    assert waits(harness) == (3, 3.0 + 5.0 + 7.0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_wait_is_known_over_a_crash_and_of_what_is_only_on_the_disk(tmp_path: Path, kind: Kind) -> None:
+    harness = Harness(tmp_path, kind, window=1)
+    harness.queue.submit([task(name, retries=1, delay=100) for name in ("a", "b", "c", "d", "e", "f")])
+    harness.advance(100)
+    leases = [harness.queue.lease("s", 1, 0)[0] for _ in range(2)]
+    harness.queue.settle("s", [failed(lease, delay=20) for lease in leases])
+    harness.advance(21)
+    harness.reopen()
+    harness.advance(3)
+    assert len([harness.queue.lease("s", 1, 0) for _ in range(6)]) == 6
+    assert waits(harness) == (6, 2 * (1 + 3) + 4 * (21 + 3))
+    harness.end()
 
 
 @pytest.mark.parametrize(("since", "step"), [(-1, 0), ("0", 0), (0, None), (0, float("nan")), (0, float("inf"))])

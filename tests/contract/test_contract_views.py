@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
@@ -53,6 +54,33 @@ def test_tasks_are_found_by_their_names_and_by_part_of_their_ids(harness: Harnes
     assert find("ready", None, "2")[:3] == ["night-12", "night-20", "night-21"]
     assert find(None, None, "night-1", 3, 2) == ["night-11", "night-12", "night-13"]
     assert [found.id for found in harness.queue.find(None, "day", 9, 0, "mul", "2")] == ["day-1-2"]
+
+
+def test_pages_of_what_is_found_follow_each_other_and_what_is_skipped_is_not_read(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in range(4):  # in series and alone, by turns
+        harness.queue.submit([task(f"t-{part}{number:03}-x-{number}") for number in range(20)])
+        harness.queue.submit([task(f"s-{part}-{number}") for number in range(100)])
+    harness.queue.submit([task(f"later-{number}", delay=60) for number in range(50)])
+    for _ in range(2):
+        harness.queue.settle("s", [done(lease) for lease in harness.queue.lease("s", 90, 0)[::3]])
+    for state in (None, "ready", "leased", "delayed", "done", "failed"):
+        found = harness.queue.find(state, None, 1000, 0)
+        assert len(found) == {None: 530, "ready": 300, "leased": 120, "delayed": 50, "done": 60, "failed": 0}[state]
+        for after in range(0, len(found) + 5, 7):
+            assert harness.queue.find(state, None, 9, after) == found[after : after + 9], (state, after)
+    each, read = harness.engine.store.each, []
+
+    def noted(*args: Any) -> Iterator[tuple[Any, ...]]:
+        for row in each(*args):
+            read.append(row)
+            yield row
+
+    monkeypatch.setattr(harness.engine.store, "each", noted)
+    assert [one.id for one in harness.queue.find(None, None, 2, 527)] == ["later-47", "later-48"]
+    assert len(read) <= 3
+    assert harness.queue.find(None, None, 10, 2**63 - 1) == []
 
 
 def test_find_tells_when_a_task_was_submitted(harness: Harness) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +56,10 @@ class Known:
     """Its result as it was read first."""
     expires: float = math.inf
     begin_by: float = math.inf
+    since: tuple[float, float] = (0.0, 0.0)
+    """It became ready not before the first, not after the second."""
+    waited: bool = False
+    """The wait of its present attempt was counted: its lease came back."""
 
     def is_meant(self, name: str | None, job: str | None, cause: str | None) -> bool:
         """Whether it has this name and job, and a cause that begins so."""
@@ -94,6 +99,10 @@ class Model:
         """Names that no worker knows, at the earliest since then."""
         self.surely_unknown: dict[str, float] = {}
         """The same, at the latest since then."""
+        self.counted: dict[str, Counter[str]] = {name: Counter() for name in NAMES}
+        """What there was of each name since the last crash."""
+        self.waited: dict[str, tuple[float, float]] = dict.fromkeys(NAMES, (0.0, 0.0))
+        """Seconds that all waits together took, at least and at most."""
 
     @property
     def now(self) -> float:
@@ -111,9 +120,14 @@ class Model:
             due = self.now + task.delay
             known = Known(task, len(self.ids), "delayed" if task.delay else "ready", (due, due))
             known.begin_by = self.now + task.expiry if task.expiry else math.inf
+            known.since = due, due
+            self.count(task, "submitted")
             self.tasks[task.id] = known
             self.ids.append(task.id)
         return len(new)
+
+    def count(self, task: Task, what: str) -> None:
+        self.counted[task.name][what] += 1
 
     def hear(self, session: str) -> Worker:
         worker = self.workers.setdefault(session, Worker(drain=session in self.to_drain))
@@ -134,6 +148,16 @@ class Model:
                 return wanted[:index] if index or held else [known]
         return wanted
 
+    def lend(self, known: Known, session: str, token: int) -> None:
+        known.state, known.holder, known.token = "leased", session, token
+        known.alone = known.losses >= SUSPECT_AFTER
+        if not known.waited:
+            known.waited = True
+            self.count(known.task, "wait")
+            least, most = self.waited[known.task.name]
+            since, at_most = known.since
+            self.waited[known.task.name] = least + max(0.0, self.now - at_most), most + self.now - since
+
     def settle(self, outcomes: Sequence[Outcome]) -> int:
         counted = 0
         for outcome in outcomes:
@@ -148,14 +172,17 @@ class Model:
                 self.fail_attempt(known, outcome.value, outcome.cause, outcome.delay, outcome.final)
             elif current:
                 known.state, known.due = "delayed" if outcome.delay > 0 else "ready", (self.now + outcome.delay,) * 2
+                known.since = known.due if outcome.delay > 0 else known.since
         return counted
 
     def end(self, known: Known, state: State, value: bytes, cause: str, attempts: int) -> None:
         known.state, known.end, known.attempts = state, (value, cause, attempts), attempts
         known.expires = self.now + known.task.result_ttl
+        self.count(known.task, state)
 
     def fail_attempt(self, known: Known, value: bytes, cause: str, delay: float = -1.0, final: bool = False) -> None:
-        known.attempts += 1
+        known.attempts, known.waited = known.attempts + 1, False
+        self.count(known.task, "attempts_failed")
         by_cause = 0 if cause.startswith(ALIVE) else 2
         if final or known.attempts > (by_cause if known.task.retries == BY_CAUSE else known.task.retries):
             self.end(known, "failed", value, cause, known.attempts)
@@ -163,6 +190,7 @@ class Model:
         pause = min(known.task.backoff * 2 ** (known.attempts - 1), BACKOFF_LIMIT) if delay < 0 else delay
         jitter = pause / 10 + 0.001 if delay < 0 < pause else 0.0
         known.state, known.due = "delayed" if pause else "ready", (self.now + pause - jitter, self.now + pause + jitter)
+        known.since = known.due
 
     def give_back(self, session: str, lost: bool = False) -> int:
         held = self.held(session)
@@ -198,6 +226,7 @@ class Model:
         failed = [self.tasks[task_id] for task_id in set(ids) & {known.task.id for known in self.of("failed")}]
         for known in failed:
             known.state, known.attempts, known.losses, known.result, known.begin_by = "ready", 0, 0, None, math.inf
+            known.since, known.waited = (self.now, self.now), False
         return len(failed)
 
     def forget(self, ended: list[Known]) -> int:
@@ -244,7 +273,9 @@ class Model:
         for known in self.of("leased"):
             known.state = "ready"
         for known in self.tasks.values():
-            known.losses = 0
+            known.losses, known.waited = 0, False
+        self.counted.update({name: Counter() for name in NAMES})
+        self.waited.update(dict.fromkeys(NAMES, (0.0, 0.0)))
         for in_memory in (self.workers, self.to_drain, self.maybe_unknown, self.surely_unknown):
             in_memory.clear()
 
@@ -378,8 +409,7 @@ class QueueMachine(RuleBasedStateMachine):
             task = known.task
             assert lease[3:] == (task.name, task.payload, task.time_limit, task.job)
             assert lease.token not in {former.token for former in self.leases if former not in leases}
-            known.state, known.holder, known.token = "leased", session, lease.token
-            known.alone = known.losses >= SUSPECT_AFTER
+            self.model.lend(known, session, lease.token)
             self.leases.append(lease)
 
     @precondition(lambda self: self.leases)
@@ -469,13 +499,36 @@ class QueueMachine(RuleBasedStateMachine):
                 found.sort(key=lambda one: self.model.ids.index(one.id))
             assert stats[state] == len(expected), state
             assert [(one.id, one.attempts) for one in found] == [(known.task.id, known.attempts) for known in expected], state
+            if state != "leased":
+                assert self.queue.find(state, None, 2, 3) == found[3:5]
         leased = {known.task.id for known in self.model.of("leased")}
-        everything = [(one.id, one.state == "leased") for one in self.queue.find(None, None, 100, 0)]
+        found = self.queue.find(None, None, 100, 0)
+        assert [page for after in (0, 1, 4, 9) for page in self.queue.find(None, None, 1 + after // 2, after)] == [
+            *found[:1],
+            *found[1:2],
+            *found[4:7],
+            *found[9:14],
+        ]
+        everything = [(one.id, one.state == "leased") for one in found]
         assert everything == [(task_id, task_id in leased) for task_id in self.model.ids if task_id in self.model.tasks]
         assert {running.id for running in self.queue.running(None, 100)} == leased
         assert sorted(info[:1] + info[2:] for info in self.queue.jobs(None, 100, 0)) == sorted(self.model.counts())
         assert stats["paused"] == self.model.paused
         assert stats["workers"] == sum(worker.names is not None for worker in self.model.workers.values())
+        self.everything_is_counted_once()
+
+    def everything_is_counted_once(self) -> None:
+        told = {kind.name: kind for kind in self.queue.kinds()}
+        for name, counts in self.model.counted.items():
+            if name not in told:
+                assert not counts, name
+                continue
+            kind = told[name]
+            for what in ("submitted", *END_STATES, "attempts_failed"):
+                assert getattr(kind, what) == counts[what], (name, what)
+            assert sum(kind.wait) == counts["wait"], name
+            least, most = self.model.waited[name]
+            assert least - 0.001 <= kind.wait_seconds <= most + 0.001, name
 
     def check_results(self) -> None:
         """One for each ended task, the same ever after, behind all that was read before."""

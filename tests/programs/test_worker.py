@@ -65,16 +65,23 @@ def test_a_result_over_the_bound_fails_and_says_so(cluster: Cluster) -> None:
 # What the queue is told beside
 
 
-def test_how_long_attempts_ran_is_told_also_of_those_that_fail(master: MasterProcess, cluster: Cluster) -> None:
+def test_how_long_attempts_ran_is_told_also_of_those_that_fail_and_of_those_that_are_ended(
+    master: MasterProcess, cluster: Cluster
+) -> None:
     futures = [cluster.submit(tasks.slow_square, n) for n in range(5)]
     assert [future.result(20) for future in futures] == [n * n for n in range(5)]
     with pytest.raises(LookupError):
         cluster.submit(tasks.find_road, "Oslo").result(20)
+    with pytest.raises(TaskFailed):
+        cluster.submit(tasks.die_by_overrunning).result(20)
     with cluster.queue.another() as queue:
         kinds = {kind.name: kind for kind in queue.kinds()}
     assert sum(kinds["slow_square"].run) == kinds["slow_square"].done == 5
     assert 0.05 <= kinds["slow_square"].run_seconds < 5
     assert sum(kinds["find_road"].run) == kinds["find_road"].attempts_failed >= 1
+    killed = kinds["die_by_overrunning"]
+    assert sum(killed.run) == killed.attempts_failed >= 1
+    assert 0.4 <= killed.run_seconds / killed.attempts_failed < 5
 
 
 # Exceptions

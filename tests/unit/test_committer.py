@@ -16,12 +16,14 @@ from structlog.testing import capture_logs
 
 from master.committer import DEAF_SECONDS, LEASE, TURN_CALLS, Call, Committer
 from master.engine import Clock, Engine
+from master.gauges import SAMPLE_SECONDS, Gauges
 from master.store import Store
 from taskyard.errors import BadRequest, StoreBroken, StoreFull
-from taskyard.model import Lease
+from taskyard.model import Lease, Sample
 from taskyard.series import LeaseSeries, from_outcomes, from_tasks, to_leases
 from tests.harness import InThread, done, task, wait_until
 
+NOW = 1_700_000_000.0
 MEGABYTE = b"x" * 2**20
 
 
@@ -29,7 +31,7 @@ class WatchedEngine(Engine):
     """Counts the commits that wrote something; the first of them waits for ``may_commit``."""
 
     def __init__(self, store: Store) -> None:
-        super().__init__(store, clock=Clock(wall=lambda: 1_700_000_000.0))  # no sample comes in between
+        super().__init__(store, clock=Clock(wall=lambda: NOW))  # no sample comes in between
         self.commits = 0
         self.committing = threading.Event()
         self.may_commit = threading.Event()
@@ -531,8 +533,37 @@ def test_stop_answers_all_that_has_come_in(committer: Committer, engine: Watched
     committer.stop()
     assert [answer_of(call) for call in calls] == [1] * (TURN_CALLS + 100)
     assert ids_on_disk(tmp_path) == [str(n) for n in range(TURN_CALLS + 100)]
-    assert engine.commits == 2
+    assert engine.commits == 3, "the last is that of the last sample"
     assert committer.broken is None
+
+
+def samples(folder: Path) -> list[Sample]:
+    with closing(Store(folder)) as store:
+        return Gauges(store).history(0.0, 0.0, NOW + SAMPLE_SECONDS)
+
+
+def test_a_stop_writes_what_was_counted_since_the_last_sample(
+    committer: Committer, engine: WatchedEngine, tmp_path: Path
+) -> None:
+    committer.start()
+    committer.call(submit(engine, "a", "b"))
+    committer.stop()
+    assert [(sample.at, sample.ready, sample.submitted) for sample in samples(tmp_path)] == [(NOW + SAMPLE_SECONDS, 2, 2)]
+
+
+def test_a_stop_on_a_full_disk_loses_no_more_than_what_was_counted_since_the_last_sample(
+    committer: Committer, engine: WatchedEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    committer.start()
+    committer.call(submit(engine, "a", "b"))
+
+    def refuse(*_: object) -> int:
+        raise StoreFull("no room")
+
+    monkeypatch.setattr(engine.store, "change", refuse)
+    committer.stop()
+    assert committer.broken is None
+    assert (ids_on_disk(tmp_path), samples(tmp_path)) == (["a", "b"], [])
 
 
 def test_after_a_stop_a_call_ends_as_with_a_closed_connection(committer: Committer, engine: WatchedEngine) -> None:

@@ -85,6 +85,30 @@ def test_samples_outlive_the_program(store: Store) -> None:
     assert Gauges(store).history(0.0, 0.0, NOW + 10) == gauges.history(0.0, 0.0, NOW + 10) != []
 
 
+def test_what_was_counted_before_a_stop_and_after_the_next_start_is_one_sample_once_its_time_is_over(store: Store) -> None:
+    begin = NOW - NOW % 60
+    first = Gauges(store)
+    look(store, first, begin)
+    done(first, 2)
+    first.sample_the_rest(begin + 3, QUIET)
+    store.commit()
+    second = Gauges(store)
+    look(store, second, begin + 5)
+    done(second, 1)
+    for step in (0.0, 60.0):
+        assert second.history(0.0, step, begin + 9) == second.history(0.0, step, begin + 60.1) == [], "its last sample is to come"
+    look(store, second, begin + 10)
+    assert [(sample.at - begin, sample.seconds, sample.done) for sample in second.history(0.0, 0.0, begin + 10)] == [(10, 10, 3)]
+    look(store, second, begin + 61)
+    assert [(sample.at - begin, sample.done) for sample in second.history(0.0, 60.0, begin + 61)] == [(60, 3)]
+
+
+def test_a_stop_writes_nothing_where_nothing_was_counted(store: Store) -> None:
+    gauges = Gauges(store)
+    gauges.sample_the_rest(NOW, QUIET)
+    assert rows(store) == 0
+
+
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 10, 10, 60, 600, 7000, 80_000, -10, -4000]), st.integers(0, 3)), max_size=60))
 def test_nothing_is_counted_twice_or_lost_while_it_is_kept_however_the_clock_goes(steps: list[tuple[int, int]]) -> None:
@@ -100,6 +124,7 @@ def test_nothing_is_counted_twice_or_lost_while_it_is_kept_however_the_clock_goe
             look(fresh, gauges, wall)
         done(gauges)
         look(fresh, gauges, last + SAMPLE_SECONDS)
+        look(fresh, gauges, last + SAMPLE_SECONDS + 600.0)  # now the longest step is over too
         if last - first < KEPT - DAY:
             for step in (0.0, 60.0, 600.0):
                 told = gauges.history(0.0, step, last + 10 * DAY)

@@ -156,10 +156,21 @@ def test_a_folder_that_is_not_there_yet_is_made(tmp_path: Path) -> None:
         assert store.path.exists()
 
 
+@pytest.mark.parametrize("name", [None, "work"])
+@pytest.mark.parametrize("job", [None, "job"])
+@pytest.mark.parametrize("cause", [None, "exit"])
+def test_of_many_failed_tasks_those_that_failed_first_are_found_without_sorting_all(
+    store: Store, name: str | None, job: str | None, cause: str | None
+) -> None:
+    statement = sql.failed(name, job, cause)
+    (plan,) = store._db.execute(f"EXPLAIN QUERY PLAN {statement}", ["any"] * (statement.count("?") - 1) + [1]).fetchall()
+    assert "USING INDEX task_ended (job=?" in plan[3] if job else "USING INDEX task_failed_first" in plan[3]
+
+
 # Files of earlier releases
 
 
-VERSIONS = {1: 8, 2: 8, 3: 10, 4: 10}
+VERSIONS = {1: 8, 2: 8, 3: 10, 4: 10, 5: 10}
 """Beside this file is a store as a master of each left it: dumped, with tasks in each state, so many in rows of their own."""
 
 

@@ -175,7 +175,7 @@ def test_a_list_has_pages_and_a_search_by_id(browser: Browser, busy: Dashboard) 
 def test_a_page_that_is_still_open_changes_nothing_once_its_token_is_gone(
     browser: Browser, harness: Harness, tmp_path: Path
 ) -> None:
-    rarely = "import dashboard.source; dashboard.source.PERIOD = 3600; from dashboard.__main__ import main; main()"
+    rarely = "import dashboard.page.frame; dashboard.page.frame.PERIOD = 3600; from dashboard.__main__ import main; main()"
     dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", rarely))
     page = signed_in(browser, dashboard)
     (dashboard.folder / "token").write_text("another full token, which this browser has never shown")

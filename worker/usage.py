@@ -35,8 +35,7 @@ class Meter:
         self._ticks: dict[int, int] = {}
         """Of each process, as last looked at."""
         self._looked = now()
-        self._last = Usage()
-        self._read()
+        self._last = Usage(memory=self._read())
 
     def look(self) -> Usage:
         """What they take now; within `SHORTEST` of the last look, what was told then."""

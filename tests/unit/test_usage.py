@@ -62,6 +62,11 @@ def test_a_process_counts_from_its_birth_and_no_more_after_its_end(machine: Mach
     assert meter.look() == Usage(0.5, 2 * PAGE)
 
 
+def test_memory_is_known_at_once_and_processors_after_a_while(machine: Machine) -> None:
+    machine.process(1, 10, 100)
+    assert machine.meter().look() == Usage(0.0, 100 * PAGE)
+
+
 def test_looks_that_follow_each_other_closely_tell_the_same(machine: Machine) -> None:
     machine.process(1, 0, 1)
     meter = machine.meter()

@@ -114,7 +114,7 @@ def of_kinds(kinds: list[Kind]) -> Iterator[Metric]:
     submitted = CounterMetricFamily("taskyard_tasks_submitted", "Tasks that were submitted.", labels=["name"])
     ended = CounterMetricFamily("taskyard_tasks_ended", "Tasks that have ended, by how.", labels=["name", "state"])
     failed = CounterMetricFamily("taskyard_attempts_failed", "Attempts that failed, also of tasks tried again.", labels=["name"])
-    wait = HistogramMetricFamily("taskyard_task_wait_seconds", "From ready to lent, of first attempts.", labels=["name"])
+    wait = HistogramMetricFamily("taskyard_task_wait_seconds", "From ready to lent, of each attempt.", labels=["name"])
     run = HistogramMetricFamily("taskyard_task_run_seconds", "How long attempts ran, as workers tell.", labels=["name"])
     for kind in kinds:
         submitted.add_metric([kind.name], kind.submitted)

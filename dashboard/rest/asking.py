@@ -25,7 +25,7 @@ REFUSALS = {
     413: "It is too much at a time.",
     421: "The dashboard does not go by this name.",
     422: "Something in the request makes no sense.",
-    429: "The queue is full, or too many wrong tokens were shown: wait as Retry-After says.",
+    429: "The queue is full, too many streams are open, or too many wrong tokens were shown: wait as Retry-After says.",
     502: "The master failed at this.",
     503: "The queue does not answer, or no worker is there: wait as Retry-After says.",
     507: "The disk under the queue is full: wait as Retry-After says.",

@@ -31,8 +31,11 @@ class TaskIn(In):
     kwargs: dict[str, Any] = {}
     priority: Whole = Field(default=0, description="Higher goes first.")
     delay: Seconds = Field(default=0.0, description="Until it may begin.")
-    retries: Whole = Field(
-        default=BY_CAUSE, description="After a failed attempt; -1: none after an exception, two after a death."
+    retries: int = Field(
+        default=BY_CAUSE,
+        ge=BY_CAUSE,
+        lt=2**31,
+        description="After a failed attempt; -1: none after an exception, two after a death.",
     )
     backoff: Seconds = Field(default=1.0, description="Before the first retry; doubled for each further one.")
     time_limit: Seconds = Field(default=0.0, description="Of one attempt; 0: none.")
@@ -135,7 +138,9 @@ class ResultList(BaseModel):
 
     results: list[ResultOut]
     cursor: int = Field(description="To be given as `after` for those that follow.")
-    open: int = Field(description="Tasks of the job that have no end yet.")
+    open: int = Field(
+        description="Tasks of the job that had no end before these were read: a page that is empty where it is 0 is the last."
+    )
 
 
 class JobOut(BaseModel):

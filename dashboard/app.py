@@ -30,6 +30,8 @@ from taskyard.transport import RemoteQueue
 
 CALLS = 8
 """Calls to the queue at a time."""
+PROBES = 1
+"""Of `/readyz`, at a time: it is open to everybody, and has to be answered while all else is busy."""
 STREAMS = 32
 """Streams of results at a time; each waits on a connection of its own."""
 BODY_BYTES = 4 * 1024 * 1024
@@ -46,12 +48,13 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     sessions, failures, metrics = Sessions(tokens), Failures(), Metrics()
     repeats = Repeats(settings.dashboard_data / "requests.sqlite")
     connections, waiting = Connections(queue, CALLS), Connections(queue, STREAMS + CALLS, "dashboard's streams")
+    probing = Connections(queue, PROBES, "dashboard's probes")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        waiting.close()
-        connections.close()
+        for each in (waiting, connections, probing):
+            each.close()
         repeats.close()
 
     def may_act(request: Request) -> bool:
@@ -71,7 +74,7 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.state.tokens = tokens
     app.state.stop = threading.Thread(target=waiting.close, name="stop").start
     problems.install(app)
-    app.include_router(health_router(connections))
+    app.include_router(health_router(probing))
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
     add_api(app, connections, Streams(waiting, STREAMS), repeats)

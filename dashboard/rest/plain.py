@@ -14,8 +14,8 @@ LONGEST = 1024 * 1024
 """Bytes that are read; a longer value stays as it is."""
 DEEPEST = 100
 MOST = 300_000
-"""Steps that the values of one result may take, of all its calls together: a few bytes can stand for a million values. A step is a
-word of a pickle, or a value of JSON."""
+"""Steps that the values of one result may take, of all its calls together: a few bytes can stand for a million values. A step is
+a word of a pickle, or a value of JSON."""
 TEXT_STEP = 16
 """Characters of text that are told for a step."""
 READ_STEP = 64

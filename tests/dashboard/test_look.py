@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from typing import Any
 
 import pytest
 
+from dashboard.app import CALLS
 from dashboard.problems import STATUS, of_error
 from dashboard.rest import plain
 from dashboard.rest.plain import NotPlain
@@ -15,9 +17,10 @@ from taskyard.calls import pack_function, pack_many, pack_outcomes, pack_values
 from taskyard.codec import encode, encode_error, encode_json
 from taskyard.errors import BadRequest, NotAllowed, TaskyardError
 from taskyard.model import Lease
-from tests.dashboard.conftest import Dashboard, offer
+from taskyard.transport import RemoteQueue
+from tests.dashboard.conftest import FULL, Dashboard, offer
 from tests.dashboard.test_submit import API, is_problem
-from tests.harness import Harness, done, failed, schedule, task
+from tests.harness import Harness, InThread, done, failed, schedule, task
 
 
 def lend(harness: Harness, task_id: str = "a-0", payload: bytes = encode_json(([1], {}))) -> Lease:
@@ -169,6 +172,22 @@ def test_each_error_of_the_queue_has_a_status_of_its_own() -> None:
     for response in told.values():
         assert ("retry-after" in response.headers) == (response.status_code in (429, 503, 507))
     assert of_error(TaskyardError("the master failed: KeyError: 1")).status_code == 502
+
+
+def test_the_probe_is_answered_while_all_connections_are_taken(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, may_go_on = threading.Semaphore(0), threading.Event()
+
+    def schedules(_: object) -> list[Any]:
+        taken.release()
+        assert may_go_on.wait(20)
+        return []
+
+    monkeypatch.setattr(RemoteQueue, "schedules", schedules)
+    calls = [InThread(lambda: dashboard.another(FULL).get(f"{API}/schedules").status_code) for _ in range(CALLS)]
+    assert all(taken.acquire(timeout=10) for _ in range(CALLS))
+    assert dashboard.client.get("/readyz").status_code == 200
+    may_go_on.set()
+    assert [call.result() for call in calls] == [200] * CALLS
 
 
 # Values

@@ -37,6 +37,7 @@ SENDING = (400, 413, 507)
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Rows at most; there may be fewer, though more follow.")]
 After = Annotated[int, Query(ge=0, lt=2**63, description="`next` or `cursor` of the page before.")]
 Job = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
+Session = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME, description="Of a worker (`/api/v1/workers`).")]
 TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 
 

@@ -63,6 +63,14 @@ class Ids(In):
     ids: list[Text] = Field(min_length=1, max_length=ITEMS)
 
 
+class Alike(In):
+    """Which of the failed tasks: those to which all that is given applies."""
+
+    name: Text | None = Field(default=None, description="Of the task; null: any.")
+    job: Text | None = Field(default=None, description="Of which it is; null: any.")
+    cause: Text | None = Field(default=None, description="What its cause begins with: `signal`, `exception: ValueError`.")
+
+
 class Submitted(BaseModel):
     """Tasks that the queue has, durably."""
 
@@ -162,6 +170,18 @@ class JobList(BaseModel):
     next: int | None = Field(description="To be given as `after` for those that follow; null: there are none.")
 
 
+class AttemptOut(BaseModel):
+    """One delivery of a task to a worker."""
+
+    number: int = Field(description="1 for the first, and again for the first after a retry.")
+    host: str | None
+    session: str | None = Field(description="The worker that had it; null, as the host: to a release that did not keep it.")
+    leased: float | None
+    ended: float | None = Field(description="Null: it is under way.")
+    kind: Literal["leased", "done", "failed", "cancelled"]
+    cause: str | None
+
+
 class RunningOut(BaseModel):
     """A leased task with its progress."""
 
@@ -177,9 +197,15 @@ class RunningOut(BaseModel):
 
 
 class WorkerOut(BaseModel):
-    """A worker that is alive."""
+    """A worker that is alive, or that was until lately."""
 
     session: str
+    state: Literal["alive", "draining", "left", "lost"] = Field(
+        description="`left`: it said so; `lost`: it fell silent, and its tasks are others' now."
+    )
+    left: float | None = Field(description="When it left or was lost; null: it is alive, draining or not.")
+    lost: bool
+    draining: bool = Field(description="It takes nothing more, finishes what it runs, and ends.")
     host: str
     slots: int
     busy: int
@@ -188,6 +214,11 @@ class WorkerOut(BaseModel):
     leased: int
     silent: float = Field(description="Since its last heartbeat.")
     python: str
+    version: str = Field(description="Of Taskyard.")
+    pid: int
+    started: float | None
+    cpu: float = Field(description="Processors that all its processes use together; 0 where it can't know, as `memory`.")
+    memory: int = Field(description="Bytes that they have resident.")
 
 
 class ScheduleOut(BaseModel):
@@ -212,6 +243,7 @@ class Stats(BaseModel):
     failed: int
     cancelled: int
     workers: int
+    paused: bool = Field(description="Nothing is lent until somebody resumes.")
     bound: int
     payload_limit: int
     lease: float
@@ -222,6 +254,13 @@ class Changed(BaseModel):
     """How many tasks it was done to; the others were in no state for it, or unknown."""
 
     count: int
+
+
+class Steered(BaseModel):
+    """How the queue is from now on, also after a restart."""
+
+    paused: bool
+    changed: bool = Field(description="Whether it was otherwise before.")
 
 
 class Fault(BaseModel):

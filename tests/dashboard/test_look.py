@@ -18,9 +18,9 @@ from taskyard.codec import encode, encode_error, encode_json
 from taskyard.errors import BadRequest, NotAllowed, TaskyardError
 from taskyard.model import Lease
 from taskyard.transport import RemoteQueue
-from tests.dashboard.conftest import FULL, Dashboard, offer
+from tests.dashboard.conftest import FULL, READ, Dashboard, offer
 from tests.dashboard.test_submit import API, is_problem
-from tests.harness import Harness, InThread, done, failed, schedule, task
+from tests.harness import LEASE_TIME, Harness, InThread, done, failed, schedule, task
 
 
 def lend(harness: Harness, task_id: str = "a-0", payload: bytes = encode_json(([1], {}))) -> Lease:
@@ -48,6 +48,21 @@ def test_tasks_are_listed_by_state_and_job_a_page_at_a_time(dashboard: Dashboard
     assert seen == [f"a-{n}" for n in range(5)]
     (late,) = dashboard.client.get(f"{API}/tasks", params={"state": "delayed"}).json()["tasks"]
     assert (late["id"], late["job"], late["cause"]) == ("b-0", "other", None)
+
+
+def test_tasks_are_found_by_name_and_by_part_of_their_ids(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("mail-1", name="send"), task("mail-2"), task("x", name="send", job="other")])
+
+    def found(**query: str) -> list[str]:
+        return [one["id"] for one in dashboard.client.get(f"{API}/tasks", params=query).json()["tasks"]]
+
+    assert found(name="send") == ["mail-1", "x"]
+    assert found(text="ail") == ["mail-1", "mail-2"]
+    assert found(text="ail", name="send") == ["mail-1"]
+    assert found(name="send", job="other", state="ready") == ["x"]
+    assert found(name="sen") == []
+    for query in ("name=", "text=", f"text={'x' * 201}"):
+        is_problem(dashboard.client.get(f"{API}/tasks?{query}"), 422)
 
 
 @pytest.mark.parametrize(
@@ -87,6 +102,23 @@ def test_workers_counts_and_schedules_are_told(dashboard: Dashboard, harness: Ha
     assert dashboard.client.get(f"{API}/stats").json()["workers"] == 2
     (periodic,) = dashboard.client.get(f"{API}/schedules").json()
     assert (periodic["name"], periodic["spec"]) == ("work", "every 60")
+
+
+def test_a_worker_that_has_gone_is_told_as_what_it_is(dashboard: Dashboard, harness: Harness) -> None:
+    facts = {"python": "3.13", "version": "0.1.0", "pid": 7, "cpu": 1.5, "memory": 2**20, "started": 1_600_000_000.0}
+    for session in ("leaves", "silent"):
+        harness.queue.heartbeat(session, {"host": "h", "slots": 1, "tasks": ["work"], **facts})
+    harness.queue.leave("leaves")
+    harness.advance(LEASE_TIME / 2)
+    offer(harness)
+    harness.advance(LEASE_TIME / 2 + 1)
+    assert dashboard.client.post(f"{API}/workers/worker/drain").json() == {"count": 1}
+    told = {one["session"]: one for one in dashboard.client.get(f"{API}/workers").json()}
+    assert {name: one["state"] for name, one in told.items()} == {"worker": "draining", "leaves": "left", "silent": "lost"}
+    assert {name: one["left"] is None for name, one in told.items()} == {"worker": True, "leaves": False, "silent": False}
+    assert {name: one["lost"] for name, one in told.items()} == {"worker": False, "leaves": False, "silent": True}
+    assert {name: told["silent"][name] for name in facts} == facts
+    assert (told["worker"]["draining"], told["worker"]["started"]) == (True, None)
 
 
 def test_what_runs_is_told_with_its_progress(dashboard: Dashboard, harness: Harness) -> None:
@@ -188,6 +220,53 @@ def test_the_probe_is_answered_while_all_connections_are_taken(dashboard: Dashbo
     assert dashboard.client.get("/readyz").status_code == 200
     may_go_on.set()
     assert [call.result() for call in calls] == [200] * CALLS
+
+
+def test_the_queue_is_paused_and_resumed(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    for path, paused, changed in (("pause", True, True), ("pause", True, False), ("resume", False, True)):
+        assert dashboard.client.post(f"{API}/queue/{path}").json() == {"paused": paused, "changed": changed}
+        assert dashboard.client.get(f"{API}/stats").json()["paused"] is paused
+        assert harness.queue.lease("worker", 1, 0) == [] or not paused
+    is_problem(dashboard.another(READ).post(f"{API}/queue/pause"), 403)
+
+
+def test_a_worker_is_drained_and_one_that_is_not_there_is_told(dashboard: Dashboard, harness: Harness) -> None:
+    offer(harness, session="host/7")
+    assert dashboard.client.post(f"{API}/workers/host%2F7/drain").json() == {"count": 1}
+    assert harness.queue.heartbeat("host/7", {"host": "h", "slots": 1, "tasks": ["work"]}).drain
+    assert not harness.queue.heartbeat("worker", {"host": "h", "slots": 1, "tasks": ["work"]}).drain
+    harness.queue.leave("worker")
+    for session in ("worker", "unknown"):
+        assert "/workers" in is_problem(dashboard.client.post(f"{API}/workers/{session}/drain"), 404)["detail"]
+
+
+def test_the_attempts_of_a_task_are_told(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0", retries=1)])
+    (lease,) = harness.queue.lease("worker", 1, 0)
+    harness.advance(2)
+    harness.queue.settle("worker", [failed(lease, "exception: ValueError", delay=0)])
+    harness.queue.lease("worker", 1, 0)
+    first, second = dashboard.client.get(f"{API}/tasks/a-0/attempts").json()
+    assert (first["number"], first["session"], first["host"], first["kind"]) == (1, "worker", "host", "failed")
+    assert (first["cause"], first["ended"] - first["leased"]) == ("exception: ValueError", 2)
+    assert (second["number"], second["kind"], second["ended"], second["cause"]) == (2, "leased", None, None)
+    is_problem(dashboard.client.get(f"{API}/tasks/unknown/attempts"), 404)
+
+
+def test_all_tasks_that_failed_alike_are_retried(dashboard: Dashboard, harness: Harness) -> None:
+    causes = {"a-0": "exception: ValueError", "a-1": "exception: OSError", "a-2": "signal: SIGKILL (9)", "a-3": "time limit"}
+    for task_id, cause in causes.items():
+        lease = lend(harness, task_id)
+        harness.queue.settle("worker", [failed(lease, cause)._replace(final=True)])
+    retried = f"{API}/tasks/retry-failed"
+    assert dashboard.client.post(retried, json={"name": "other"}).json() == {"count": 0}
+    assert dashboard.client.post(retried, json={"cause": "exception: V", "name": "work"}).json() == {"count": 1}
+    assert (told_of(dashboard, "a-0")["state"], told_of(dashboard, "a-1")["state"]) == ("ready", "failed")
+    assert dashboard.client.post(retried, json={"job": "job", "cause": "exception"}).json() == {"count": 1}
+    is_problem(dashboard.client.post(retried), 422)
+    is_problem(dashboard.client.post(retried, json={"nmae": "work"}), 422)
+    assert dashboard.client.post(retried, json={}).json() == {"count": 2}
 
 
 # Values

@@ -16,7 +16,7 @@ from tests.dashboard.conftest import FULL, Dashboard, offer
 from tests.harness import Harness, done, failed, task
 
 EXAMPLES = 40
-OPERATIONS = 18
+OPERATIONS = 23
 CHECKS = [
     schemathesis.checks.not_a_server_error,
     checks.status_code_conformance,

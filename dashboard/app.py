@@ -15,7 +15,7 @@ from dashboard.access.guard import Guard, cookie_name, read_cookie
 from dashboard.access.sessions import Sessions
 from dashboard.access.sign_in import sign_in_router
 from dashboard.access.tokens import Tokens
-from dashboard.bounds import BodyLimit
+from dashboard.bounds import BodyLimit, HeadersOnly
 from dashboard.connections import Connections
 from dashboard.health import health_router
 from dashboard.log import AccessLog
@@ -79,6 +79,7 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.include_router(metrics_router(connections, metrics))
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
     add_page(app, Source(queue), may_act)
+    app.add_middleware(HeadersOnly)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)

@@ -39,6 +39,8 @@ def refuse_the_rest(app: FastAPI) -> None:
     async def elsewhere(request: Request) -> None:
         scopes = {method: {**request.scope, "method": method} for method in METHODS}
         allowed = [name for name, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+        if "GET" in allowed:
+            allowed.append("HEAD")
         if allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)

@@ -21,6 +21,7 @@ REFUSALS = {
     401: "No token was shown, or a wrong one.",
     403: "The token, or the dashboard's key, is not for this.",
     404: "There is no such thing.",
+    408: "The body did not come in time.",
     409: "The key was used for another request.",
     413: "It is too much at a time.",
     421: "The dashboard does not go by this name.",
@@ -31,7 +32,7 @@ REFUSALS = {
     507: "The disk under the queue is full: wait as Retry-After says.",
 }
 ALWAYS = (401, 403, 421, 422, 429, 502, 503)
-SENDING = (400, 413, 507)
+SENDING = (400, 408, 413, 507)
 """Of requests that change something, beside those."""
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Rows at most; there may be fewer, though more follow.")]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dashboard.app import CALLS
+from dashboard.app import CALLS, STREAMS
 from dashboard.problems import STATUS, of_error
 from dashboard.rest import plain
 from dashboard.rest.plain import NotPlain
@@ -179,7 +179,31 @@ def test_what_is_not_there_is_told(method: str, path: str, dashboard: Dashboard)
 def test_a_method_that_is_not_for_a_path_is_told_with_those_that_are(dashboard: Dashboard) -> None:
     response = dashboard.client.delete(f"{API}/stats")
     is_problem(response, 405)
-    assert "GET" in response.headers["allow"]
+    assert response.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/stats", "/api/v1/workers", "/api/v1/tasks/a-0", "/api/v1/jobs/job/results", "/openapi.json", "/docs", "/metrics",
+     "/healthz", "/readyz", "/sign-in", "/"],
+)  # fmt: skip
+def test_what_may_be_got_has_its_headers_alone_too(path: str, dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    got, headed = dashboard.client.get(path), dashboard.client.head(path)
+    assert (headed.status_code, headed.content) == (got.status_code, b"") == (200, b"")
+    assert headed.headers["content-type"] == got.headers["content-type"]
+    assert int(headed.headers["content-length"]) > 0
+    assert dashboard.client.head(f"{API}/tasks/unknown").status_code == 404
+    refused = dashboard.client.head(f"{API}/tasks/cancel/cancel")
+    assert refused.status_code in (404, 405)
+
+
+def test_the_headers_of_a_stream_begin_none(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    for _ in range(STREAMS + 1):
+        response = dashboard.client.head(f"{API}/jobs/job/events")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"].startswith("text/event-stream")
 
 
 REFUSED = [(NotAllowed("its key is a client's"), 403), (BadRequest("nonsense"), 422)]

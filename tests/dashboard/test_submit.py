@@ -161,6 +161,7 @@ def test_calls_with_one_key_are_one_task(dashboard: Dashboard, harness: Harness)
         ({"name": "work", "delay": 10**400}, "body.delay"),
         ({"name": "work", "priority": 2**31}, "body.priority"),
         ({"name": "work", "retries": 1.5}, "body.retries"),
+        ({"name": "work", "retries": -2}, "body.retries"),
         ({"name": "work", "args": [float("nan")]}, "no JSON"),
         ([], "body"),
     ],

@@ -21,6 +21,8 @@ from taskyard.settings import Settings
 PROBES = ("/healthz", "/readyz")
 """Open to everybody by whatever name: they tell nothing."""
 SIGN_IN = "/sign-in"
+GONE_SECONDS = 10
+"""After which a token is worth another try when its file is gone."""
 READING = ("GET", "HEAD", "OPTIONS")
 TRANSPORT = "/_nicegui_ws/"
 """The page's own connection; where no websocket is possible it sends by POST. What may be done through it, the page decides."""
@@ -110,6 +112,8 @@ class Guard:
             wait = self._failures.note(address_of(scope))
             if wait:
                 return problem(429, "too many wrong tokens; wait, then show the right one", int(wait) + 1)
+        if shown.by != "nothing" and self._tokens.gone:  # it may have been the right one
+            return problem(503, self._tokens.gone, GONE_SECONDS)
         if scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             there = quote(scope["path"], safe="/")
             return RedirectResponse(f"{SIGN_IN}?next={there}" if there != "/" else SIGN_IN, 303)

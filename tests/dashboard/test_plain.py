@@ -73,7 +73,7 @@ TRACEBACK = encode((b"", "x" * 100_000))
 )
 def test_calls_of_one_task_share_what_reading_a_result_may_take(call: tuple[bool, bytes]) -> None:
     assert result_out(result(pack_outcomes(0.1, [call])), "job").calls is not None
-    told = result_out(result(pack_outcomes(0.1, [call] * 5000)), "job")
+    told = result_out(result(pack_outcomes(0.1, [call] * 60)), "job")
     assert (told.calls, told.opaque is not None and told.opaque.why) == (None, "too deep, or too much")
 
 

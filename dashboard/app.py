@@ -11,11 +11,11 @@ from fastapi import FastAPI, Request
 import taskyard
 from dashboard import problems
 from dashboard.access.failures import Failures
-from dashboard.access.guard import Guard, cookie_name, read_cookie
+from dashboard.access.guard import Guard, shown_by
 from dashboard.access.sessions import Sessions
 from dashboard.access.sign_in import sign_in_router
 from dashboard.access.tokens import Role, Tokens
-from dashboard.bounds import BodyLimit
+from dashboard.bounds import BodyLimit, HeadersOnly
 from dashboard.connections import Connections
 from dashboard.health import health_router
 from dashboard.log import AccessLog
@@ -30,6 +30,8 @@ from taskyard.transport import RemoteQueue
 
 CALLS = 8
 """Calls to the queue at a time."""
+PROBES = 1
+"""Of `/readyz`, at a time: it is open to everybody, and has to be answered while all else is busy."""
 STREAMS = 32
 """Streams of results at a time; each waits on a connection of its own."""
 BODY_BYTES = 4 * 1024 * 1024
@@ -46,18 +48,17 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     sessions, failures, metrics = Sessions(tokens), Failures(), Metrics()
     repeats = Repeats(settings.dashboard_data / "requests.sqlite")
     connections, waiting = Connections(queue, CALLS), Connections(queue, STREAMS + CALLS, "dashboard's streams")
+    probing = Connections(queue, PROBES, "dashboard's probes")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        waiting.close()
-        connections.close()
+        for each in (waiting, connections, probing):
+            each.close()
         repeats.close()
 
     def role_of(request: Request) -> Role | None:
-        return sessions.role_of(
-            read_cookie(request.headers, cookie_name(request.headers, settings.dashboard_base.startswith("https:")))
-        )
+        return shown_by(request.headers, tokens, sessions, settings.dashboard_base.startswith("https:")).role
 
     app = FastAPI(
         title="Taskyard",
@@ -71,11 +72,12 @@ def create_app(settings: Settings, queue: RemoteQueue) -> FastAPI:
     app.state.tokens = tokens
     app.state.stop = threading.Thread(target=waiting.close, name="stop").start
     problems.install(app)
-    app.include_router(health_router(connections))
+    app.include_router(health_router(probing))
     app.include_router(sign_in_router(settings, tokens, sessions, failures))
     app.include_router(metrics_router(connections, metrics))
     add_api(app, connections, Streams(waiting, STREAMS), repeats)
     add_page(app, Source(queue), role_of)
+    app.add_middleware(HeadersOnly)
     app.add_middleware(BodyLimit, limit=BODY_BYTES)
     app.add_middleware(Guard, settings=settings, tokens=tokens, sessions=sessions, failures=failures)
     app.add_middleware(AccessLog, metrics=metrics)

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dashboard.access.guard import PROBES, address_of
 from dashboard.metrics import Metrics
+from dashboard.rest.stream import EVENTS
 from taskyard.log import get_logger
 
 REQUEST_ID = "X-Request-ID"
@@ -33,15 +34,17 @@ class AccessLog:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        begun, status = perf_counter(), 500
+        begun, status, lasts = perf_counter(), 500, False
         given = Headers(scope=scope).get(REQUEST_ID, "")
         request_id = given if KNOWN_ID.fullmatch(given) else uuid.uuid4().hex
 
         async def noted(message: Message) -> None:
-            nonlocal status
+            nonlocal status, lasts
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)[REQUEST_ID] = request_id
+                headers = MutableHeaders(scope=message)
+                headers[REQUEST_ID] = request_id
+                lasts = headers.get("content-type", "").startswith(EVENTS)
             elif message["type"] == "websocket.accept":
                 status = 101
             elif message["type"] == "websocket.close" and status != 101:
@@ -52,11 +55,11 @@ class AccessLog:
             try:
                 await self._app(scope, receive, noted)
             finally:
-                self._tell(scope, status, perf_counter() - begun)
+                self._tell(scope, status, perf_counter() - begun, lasts)
 
-    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+    def _tell(self, scope: Scope, status: int, seconds: float, lasts: bool) -> None:
         if scope["type"] == "http":  # a websocket lasts for as long as a page is open
-            self._metrics.note(scope, status, seconds)
+            self._metrics.note(scope, status, None if lasts else seconds)
         quiet = status < 400 and scope["path"].startswith(QUIET)
         tell = self._logger.debug if quiet else self._logger.info if status < 500 else self._logger.error
         tell(

@@ -42,12 +42,15 @@ class Metrics:
         unused = CollectorRegistry()
         self._own += [ProcessCollector(registry=unused), PlatformCollector(registry=unused), GCCollector(registry=unused)]
 
-    def note(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count a request by the template of its route: a path could be anything."""
+    def note(self, scope: Scope, status: int, seconds: float | None) -> None:
+        """Count a request by the template of its route: a path could be anything; None: it lasted for as long as somebody
+        listened, which says nothing of the dashboard.
+        """
         route = getattr(scope.get("route"), "path", None) or OTHER
         method = scope["method"] if scope["method"] in METHODS else OTHER
         self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        if seconds is not None:
+            self._seconds.labels(route).observe(seconds)
 
     def registry(self, queue: RemoteQueue | None) -> CollectorRegistry:
         """For one scrape; None: the queue does not answer in time."""

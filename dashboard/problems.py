@@ -119,6 +119,8 @@ def _detail(error: HTTPException, scope: Scope) -> str:
         return f"there is nothing at {path}; /openapi.json lists what there is"
     if error.status_code == 405:
         return f"{scope['method']} is not for {path}; the header Allow says what is"
+    if error.status_code == 408:
+        return "the body did not come in time; send it again"
     if error.status_code == 413:
         return TOO_LONG
     return str(error.detail)

@@ -15,6 +15,7 @@ from fastapi import FastAPI
 from dashboard.access.sign_in import link
 from dashboard.access.tokens import Tokens
 from dashboard.app import create_app
+from dashboard.protocol import BoundedProtocol
 from taskyard.errors import SettingsError
 from taskyard.keys import follow_authkey
 from taskyard.log import get_logger, set_up_logging
@@ -75,7 +76,7 @@ def server_config(app: FastAPI) -> uvicorn.Config:
     """How it is served: requests are told by `dashboard.log`, and the server says nothing of itself."""
     return uvicorn.Config(
         app,
-        http="h11",  # which bounds headers: the other parser takes one without end from anybody
+        http=BoundedProtocol,  # by h11, which bounds headers: the other parser takes one without end from anybody
         h11_max_incomplete_event_size=HEADER_BYTES,
         log_config=None,
         log_level="warning",

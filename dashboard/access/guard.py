@@ -21,6 +21,8 @@ from taskyard.settings import Settings
 PROBES = ("/healthz", "/readyz")
 """Open to everybody by whatever name: they tell nothing."""
 SIGN_IN = "/sign-in"
+GONE_SECONDS = 10
+"""After which a token is worth another try when its file is gone."""
 READING = ("GET", "HEAD", "OPTIONS")
 TRANSPORT = "/_nicegui_ws/"
 """The page's own connection; where no websocket is possible it sends by POST. What may be done through it, the page decides."""
@@ -87,7 +89,7 @@ class Guard:
             return problem(403, "a page of another origin asks; only the dashboard's own pages may")
         if path == SIGN_IN:
             return None
-        shown = self._shown(headers)
+        shown = shown_by(headers, self._tokens, self._sessions, self._https)
         state["role"] = shown.role
         if shown.role is None:
             return self._unknown(scope, headers, shown)
@@ -98,24 +100,28 @@ class Guard:
             return problem(403, "this token is for looking only; use the full one")
         return None
 
-    def _shown(self, headers: Headers) -> Shown:
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme:
-            return Shown("bearer", self._tokens.role_of(token.strip()) if scheme.lower() == "bearer" else None)
-        cookie = read_cookie(headers, cookie_name(headers, self._https))
-        return Shown("cookie", self._sessions.role_of(cookie)) if cookie else Shown("nothing", None)
-
     def _unknown(self, scope: Scope, headers: Headers, shown: Shown) -> Response:
         if shown.by == "bearer":
             wait = self._failures.note(address_of(scope))
             if wait:
                 return problem(429, "too many wrong tokens; wait, then show the right one", int(wait) + 1)
+        if shown.by != "nothing" and self._tokens.gone:  # it may have been the right one
+            return problem(503, self._tokens.gone, GONE_SECONDS)
         if scope["type"] == "http" and scope["method"] == "GET" and "text/html" in headers.get("accept", ""):
             asked = scope["query_string"].decode("latin-1")
             there = quote(scope["path"], safe="/") + (quote(f"?{asked}") if asked else "")
             return RedirectResponse(f"{SIGN_IN}?next={there}" if there != "/" else SIGN_IN, 303)
         detail = "show a token: 'Authorization: Bearer TOKEN', or sign in at /sign-in"
         return problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="taskyard"'})
+
+
+def shown_by(headers: Headers, tokens: Tokens, sessions: Sessions, https: bool) -> Shown:
+    """What a request shows by its headers."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme:
+        return Shown("bearer", tokens.role_of(token.strip()) if scheme.lower() == "bearer" else None)
+    cookie = _read_cookie(headers, cookie_name(headers, https))
+    return Shown("cookie", sessions.role_of(cookie)) if cookie else Shown("nothing", None)
 
 
 def cookie_name(headers: Headers, https: bool) -> str:
@@ -125,7 +131,7 @@ def cookie_name(headers: Headers, https: bool) -> str:
     return f"__Host-{name}" if https else name
 
 
-def read_cookie(headers: Headers, name: str) -> str:
+def _read_cookie(headers: Headers, name: str) -> str:
     """The value of one cookie; empty: there is none."""
     # Other programs of this host have cookies here too, since these do not tell ports apart; some are of a form of their own.
     return cookie_parser(headers.get("cookie", "")).get(name, "")

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from dashboard.access.failures import Failures
-from dashboard.access.guard import SIGN_IN, address_of, cookie_name
+from dashboard.access.guard import GONE_SECONDS, SIGN_IN, address_of, cookie_name
 from dashboard.access.pages import page
 from dashboard.access.sessions import SECONDS, Sessions
 from dashboard.access.tokens import Role, Tokens
@@ -65,9 +65,11 @@ def sign_in_router(settings: Settings, tokens: Tokens, sessions: Sessions, failu
         role = tokens.role_of(token)
         if role is None:
             wait = failures.note(address_of(request.scope))
-            wrong = '<p class="wrong" role="alert">That is not a token of this dashboard.</p>'
-            retry_after = {"Retry-After": str(int(wait) + 1)} if wait else {}
-            return page("Sign in: Taskyard", FORM.format(wrong=wrong), SCRIPT, 429 if wait else 401, retry_after)
+            said = f"T{tokens.gone[1:]}." if tokens.gone else "That is not a token of this dashboard."
+            wrong = f'<p class="wrong" role="alert">{said}</p>'
+            status, seconds = (429, int(wait) + 1) if wait else (503, GONE_SECONDS) if tokens.gone else (401, 0)
+            retry_after = {"Retry-After": str(seconds)} if seconds else {}
+            return page("Sign in: Taskyard", FORM.format(wrong=wrong), SCRIPT, status, retry_after)
         logger.info("signed in", role=role, address=address_of(request.scope))
         return _signed_in(request, role, token)
 

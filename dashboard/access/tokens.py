@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -47,10 +46,23 @@ class Tokens:
             raise SettingsError(f"{self._files['full']} and {self._files['read']} hold the same token; each needs its own")
 
     def of(self, role: Role) -> list[bytes]:
-        """The tokens of a role, the newest first; while their file can't be read, those of before."""
-        with suppress(SettingsError):
+        """The tokens of a role, the newest first; while their file can't be read, those of before. None once it was deleted: a
+        token that is gone counts no more.
+        """
+        try:
             self._last[role] = self._read(role)
+        except SettingsError:
+            if not is_there(self._files[role]):
+                return []
         return self._last[role]
+
+    @property
+    def gone(self) -> str:
+        """What to say to who may have shown a token whose file was deleted; empty: there are both."""
+        roles = [role for role in ROLES if not is_there(self._files[role])]
+        names = {"full": "full", "read": "read-only"}
+        told = " and the ".join(f"{names[role]} token" for role in roles)
+        return f"the file of the {told} was deleted: put it back, or start the dashboard anew" if roles else ""
 
     def role_of(self, token: str) -> Role | None:
         """What a token allows; None: nothing. Takes as long for a wrong one as for a right one."""

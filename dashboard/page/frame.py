@@ -68,7 +68,6 @@ class Page:
         self._role_of: RoleOf = request.state.role_of
         self.acts = self._role_of(request) == "full"
         self._updates: list[Callable[[], Awaitable[None]]] = []
-        self._timer: ui.timer | None = None
         self._trouble = ""
         ui.page_title(f"{title}: Taskyard")
         ui.add_head_html(THEME_SCRIPT)
@@ -86,18 +85,20 @@ class Page:
             await asyncio.wait_for(self._update(), FIRST_SECONDS)
         except TimeoutError:
             pass  # the timer goes on
-        self._timer = ui.timer(PERIOD, self._update, immediate=False)
+        self._timer = ui.timer(PERIOD, self._renew, immediate=False)
 
     async def refresh(self) -> None:
         """Do them now."""
         await self._update()
 
-    async def _update(self) -> None:
+    async def _renew(self) -> None:
         if self._role_of(self._request) is None:  # a page may stay open for longer than its token counts
-            if self._timer is not None:
-                self._timer.deactivate()
+            self._timer.deactivate()
             ui.navigate.reload()  # the guard leads it to where one signs in, and back
-            return
+        else:
+            await self._update()
+
+    async def _update(self) -> None:
         self._tell_state()
         trouble = ""
         for update in self._updates:

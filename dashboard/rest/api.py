@@ -12,7 +12,6 @@ from dashboard.rest.docs import docs_router
 from dashboard.rest.jobs import jobs_router
 from dashboard.rest.look import look_router
 from dashboard.rest.repeats import Repeats
-from dashboard.rest.steer import steer_router
 from dashboard.rest.stream import Streams
 from dashboard.rest.submit import submit_router
 from dashboard.rest.tasks import tasks_router
@@ -27,7 +26,6 @@ def add_api(app: FastAPI, connections: Connections, streams: Streams, repeats: R
     app.include_router(tasks_router(connections))
     app.include_router(jobs_router(connections, streams))
     app.include_router(look_router(connections))
-    app.include_router(steer_router(connections))
     app.include_router(docs_router(app))
     refuse_the_rest(app)
     describe(app)
@@ -41,6 +39,8 @@ def refuse_the_rest(app: FastAPI) -> None:
     async def elsewhere(request: Request) -> None:
         scopes = {method: {**request.scope, "method": method} for method in METHODS}
         allowed = [name for name, scope in scopes.items() if any(route.matches(scope)[0] is Match.FULL for route in routes)]
+        if "GET" in allowed:
+            allowed.append("HEAD")
         if allowed:
             raise HTTPException(405, headers={"Allow": ", ".join(allowed)})
         raise HTTPException(404)

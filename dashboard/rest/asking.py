@@ -21,23 +21,24 @@ REFUSALS = {
     401: "No token was shown, or a wrong one.",
     403: "The token, or the dashboard's key, is not for this.",
     404: "There is no such thing.",
+    408: "The body did not come in time.",
     409: "The key was used for another request.",
     413: "It is too much at a time.",
     421: "The dashboard does not go by this name.",
     422: "Something in the request makes no sense.",
-    429: "The queue is full, or too many wrong tokens were shown: wait as Retry-After says.",
+    429: "The queue is full, too many streams are open, or too many wrong tokens were shown: wait as Retry-After says.",
     502: "The master failed at this.",
     503: "The queue does not answer, or no worker is there: wait as Retry-After says.",
     507: "The disk under the queue is full: wait as Retry-After says.",
 }
 ALWAYS = (401, 403, 421, 422, 429, 502, 503)
-SENDING = (400, 413, 507)
+SENDING = (400, 408, 413, 507)
 """Of requests that change something, beside those."""
 
 Limit = Annotated[int, Query(ge=1, le=MOST, description="Rows at most; there may be fewer, though more follow.")]
 After = Annotated[int, Query(ge=0, lt=2**63, description="`next` or `cursor` of the page before.")]
 Job = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
-Session = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
+Session = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME, description="Of a worker (`/api/v1/workers`).")]
 TaskId = Annotated[str, Path(min_length=1, max_length=LONGEST_NAME)]
 
 

@@ -12,7 +12,7 @@ from dashboard.problems import Problem
 from dashboard.rest.asking import ROUTER, After, Job, Limit, moment, refusals, tell
 from dashboard.rest.models import Changed, JobList, JobOut, ResultList
 from dashboard.rest.stream import LONGEST_CURSOR, Streams
-from dashboard.rest.values import result_out
+from dashboard.rest.values import results_out
 from taskyard.jobs import Job as KnownJob
 from taskyard.model import JobInfo
 from taskyard.transport import RemoteQueue
@@ -42,10 +42,9 @@ def jobs_router(connections: Connections, streams: Streams) -> APIRouter:
         """Results of a job behind a cursor; none is told twice, none is left out."""
 
         def ask(queue: RemoteQueue) -> ResultList:
-            info = known(queue, job)
-            found = queue.results(job, after, limit, wait if info.open else 0.0)
-            cursor = found[-1].cursor if found else after
-            return ResultList(results=[result_out(one, job) for one in found], cursor=cursor, open=known(queue, job).open)
+            still_open = known(queue, job).open  # before the results: 0 of them then leaves none that is not read
+            told = results_out(queue.results(job, after, limit, wait if still_open else 0.0), job)
+            return ResultList(results=told, cursor=told[-1].cursor if told else after, open=still_open)
 
         return await tell(streams.connections if wait else connections, ask)
 

@@ -31,8 +31,11 @@ class TaskIn(In):
     kwargs: dict[str, Any] = {}
     priority: Whole = Field(default=0, description="Higher goes first.")
     delay: Seconds = Field(default=0.0, description="Until it may begin.")
-    retries: Whole = Field(
-        default=BY_CAUSE, description="After a failed attempt; -1: none after an exception, two after a death."
+    retries: int = Field(
+        default=BY_CAUSE,
+        ge=BY_CAUSE,
+        lt=2**31,
+        description="After a failed attempt; -1: none after an exception, two after a death.",
     )
     backoff: Seconds = Field(default=1.0, description="Before the first retry; doubled for each further one.")
     time_limit: Seconds = Field(default=0.0, description="Of one attempt; 0: none.")
@@ -60,19 +63,12 @@ class Ids(In):
     ids: list[Text] = Field(min_length=1, max_length=ITEMS)
 
 
-class AllFailed(In):
-    """Which of the failed tasks are to be tried again; null: any."""
+class Alike(In):
+    """Which of the failed tasks: those to which all that is given applies."""
 
-    name: Text | None = None
-    job: Text | None = None
-    cause: Text | None = Field(default=None, description="How their causes begin.")
-
-
-class Paused(BaseModel):
-    """Whether anything new begins."""
-
-    paused: bool
-    changed: bool = Field(description="Whether that is news.")
+    name: Text | None = Field(default=None, description="Of the task; null: any.")
+    job: Text | None = Field(default=None, description="Of which it is; null: any.")
+    cause: Text | None = Field(default=None, description="What its cause begins with: `signal`, `exception: ValueError`.")
 
 
 class Submitted(BaseModel):
@@ -150,7 +146,9 @@ class ResultList(BaseModel):
 
     results: list[ResultOut]
     cursor: int = Field(description="To be given as `after` for those that follow.")
-    open: int = Field(description="Tasks of the job that have no end yet.")
+    open: int = Field(
+        description="Tasks of the job that had no end before these were read: a page that is empty where it is 0 is the last."
+    )
 
 
 class JobOut(BaseModel):
@@ -172,6 +170,18 @@ class JobList(BaseModel):
     next: int | None = Field(description="To be given as `after` for those that follow; null: there are none.")
 
 
+class AttemptOut(BaseModel):
+    """One delivery of a task to a worker."""
+
+    number: int = Field(description="1 for the first, and again for the first after a retry.")
+    host: str | None
+    session: str | None = Field(description="The worker that had it; null, as the host: to a release that did not keep it.")
+    leased: float | None
+    ended: float | None = Field(description="Null: it is under way.")
+    kind: Literal["leased", "done", "failed", "cancelled"]
+    cause: str | None
+
+
 class RunningOut(BaseModel):
     """A leased task with its progress."""
 
@@ -186,22 +196,16 @@ class RunningOut(BaseModel):
     note: str
 
 
-class AttemptOut(BaseModel):
-    """One delivery of a task."""
-
-    number: int = Field(description="1 for the first, and again for the first after a retry.")
-    host: str
-    session: str
-    leased: float | None = Field(description="Null where it is not known: its lease was lost.")
-    ended: float | None = Field(description="Null while it is under way.")
-    kind: Literal["leased", "done", "failed", "cancelled"]
-    cause: str | None
-
-
 class WorkerOut(BaseModel):
-    """A worker."""
+    """A worker that is alive, or that was until lately."""
 
     session: str
+    state: Literal["alive", "draining", "left", "lost"] = Field(
+        description="`left`: it said so; `lost`: it fell silent, and its tasks are others' now."
+    )
+    left: float | None = Field(description="When it left or was lost; null: it is alive, draining or not.")
+    lost: bool
+    draining: bool = Field(description="It takes nothing more, finishes what it runs, and ends.")
     host: str
     slots: int
     busy: int
@@ -210,14 +214,11 @@ class WorkerOut(BaseModel):
     leased: int
     silent: float = Field(description="Since its last heartbeat.")
     python: str
-    pid: int
     version: str = Field(description="Of Taskyard.")
-    cpu: float = Field(description="Processors that all its processes use together.")
-    memory: int = Field(description="Bytes that they have resident.")
+    pid: int
     started: float | None
-    left: float | None = Field(description="When it left or was lost; null: it is alive.")
-    lost: bool
-    draining: bool = Field(description="It takes nothing more.")
+    cpu: float = Field(description="Processors that all its processes use together; 0 where it can't know, as `memory`.")
+    memory: int = Field(description="Bytes that they have resident.")
 
 
 class ScheduleOut(BaseModel):
@@ -242,10 +243,10 @@ class Stats(BaseModel):
     failed: int
     cancelled: int
     workers: int
+    paused: bool = Field(description="Nothing is lent until somebody resumes.")
     bound: int
     payload_limit: int
     lease: float
-    paused: bool
     bytes: int = Field(description="Of the queue's file.")
 
 
@@ -253,6 +254,13 @@ class Changed(BaseModel):
     """How many tasks it was done to; the others were in no state for it, or unknown."""
 
     count: int
+
+
+class Steered(BaseModel):
+    """How the queue is from now on, also after a restart."""
+
+    paused: bool
+    changed: bool = Field(description="Whether it was otherwise before.")
 
 
 class Fault(BaseModel):

@@ -13,10 +13,13 @@ from typing import Any
 LONGEST = 1024 * 1024
 """Bytes that are read; a longer value stays as it is."""
 DEEPEST = 100
-MOST = 200_000
-"""Values within one value: a few bytes of a pickle can stand for a million of them."""
-VALUE_BYTES = 16
-"""Characters of text that count as one of these."""
+MOST = 300_000
+"""Steps that the values of one result may take, of all its calls together: a few bytes can stand for a million values. A step is
+a word of a pickle, or a value of JSON."""
+TEXT_STEP = 16
+"""Characters of text that are told for a step."""
+READ_STEP = 64
+"""Bytes that are read for a step."""
 MOST_BITS = 1024
 """Of a whole number; longer ones are no numbers to most readers of JSON."""
 
@@ -40,13 +43,41 @@ class NotPlain(Exception):
     """The bytes hold something else than plain data, or too much of it."""
 
 
-def load(data: bytes) -> Any:
-    """Numbers, text, bytes, None, lists, tuples, and dicts with text for keys, from their pickle. Raises `NotPlain`."""
-    if len(data) > LONGEST:
-        raise NotPlain("too long")
+class Budget:
+    """What reading and telling may take; shared by all that must not take more together."""
+
+    def __init__(self, steps: int = MOST) -> None:
+        self.left = steps
+
+    def spend(self, steps: int = 1) -> None:
+        """Raises `NotPlain` once there is nothing left."""
+        self.left -= steps
+        if self.left < 0:
+            raise NotPlain("too deep, or too much")
+
+    def read(self, data: bytes) -> None:
+        """Spend what it takes to read these bytes once. Raises `NotPlain`, also for those that are too long by themselves."""
+        if len(data) > LONGEST:
+            raise NotPlain("too long")
+        self.spend(1 + len(data) // READ_STEP)
+
+    def text(self, text: str) -> str:
+        """The same text, paid for: it may stand in many places, for two bytes each. Raises `NotPlain`."""
+        self.spend(len(text) // TEXT_STEP)
+        return text
+
+
+def load(data: bytes, budget: Budget | None = None) -> Any:
+    """Numbers, text, bytes, None, lists, tuples, and dicts with text for keys, from their pickle. Raises `NotPlain`.
+
+    ``budget``: None for one of its own.
+    """
+    budget = budget or Budget()
+    budget.read(data)
     machine = _Machine()
     try:
         for opcode, argument, _ in pickletools.genops(data):
+            budget.spend()
             if opcode.name == "STOP":
                 break
             machine.run(opcode.name, argument)
@@ -120,20 +151,20 @@ def _set(made: dict[str, Any], items: list[Any]) -> None:
         made[key] = value
 
 
-def to_json(value: Any) -> Any:
+def to_json(value: Any, budget: Budget | None = None) -> Any:
     """The same as JSON holds it, a tuple as a list. Raises `NotPlain` for bytes, for a number that JSON has no word for, and
-    for what is too deep or too much.
+    for what is too deep or too much. ``budget``: None for one of its own.
     """
-    return _to_json(value, DEEPEST, [MOST])
+    return _to_json(value, DEEPEST, budget or Budget())
 
 
-def _to_json(value: Any, depth: int, left: list[int]) -> Any:
-    left[0] -= 1
-    if not depth or left[0] < 0:
+def _to_json(value: Any, depth: int, budget: Budget) -> Any:
+    budget.spend()
+    if not depth:
         raise NotPlain("too deep, or too much")
     kind = type(value)
-    if kind is str:  # one text may stand there many times, for two bytes each
-        return _spent(value, left)
+    if kind is str:
+        return budget.text(value)
     if value is None or kind is bool:
         return value
     if kind is int and value.bit_length() <= MOST_BITS:
@@ -141,14 +172,7 @@ def _to_json(value: Any, depth: int, left: list[int]) -> Any:
     if kind is float and math.isfinite(value):
         return value
     if kind in (list, tuple):
-        return [_to_json(one, depth - 1, left) for one in value]
+        return [_to_json(one, depth - 1, budget) for one in value]
     if kind is dict and all(type(key) is str for key in value):
-        return {_spent(key, left): _to_json(one, depth - 1, left) for key, one in value.items()}
+        return {budget.text(key): _to_json(one, depth - 1, budget) for key, one in value.items()}
     raise NotPlain(f"a {kind.__name__} that JSON can't hold")
-
-
-def _spent(text: str, left: list[int]) -> str:
-    left[0] -= len(text) // VALUE_BYTES
-    if left[0] < 0:
-        raise NotPlain("too deep, or too much")
-    return text

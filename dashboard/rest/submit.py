@@ -15,7 +15,7 @@ from dashboard.connections import Connections
 from dashboard.problems import Problem
 from dashboard.rest.asking import ROUTER, SENDING, refusals, tell
 from dashboard.rest.models import SubmitMany, SubmitOne, Submitted, TaskIn
-from dashboard.rest.repeats import Repeats
+from dashboard.rest.repeats import OtherRequest, Repeats
 from taskyard.calls import FUNCTIONS
 from taskyard.codec import encode_json
 from taskyard.model import Task
@@ -58,14 +58,21 @@ def _submit(queue: RemoteQueue, repeats: Repeats, calls: Sequence[TaskIn], job: 
     payloads = [_payload(index, call) for index, call in enumerate(calls)]
     if sum(map(len, payloads)) > MOST_BYTES:
         raise Problem(413, f"the arguments are over {MOST_BYTES:,} bytes; send fewer tasks at a time")
-    _check_names(queue, calls)
-    prefix = f"rest-{uuid.uuid4().hex}"
-    if key is not None:
-        options = (call.model_dump_json(exclude={"args", "kwargs"}) for call in calls)
-        digest, body = _digest(key), _digest(*options, *payloads, job or "")
-        if repeats.is_other(digest, body):
-            raise Problem(409, "this Idempotency-Key was used for another request; use one key for one request")
-        prefix = f"rest-{_digest(digest, body)[:32]}"
+    if key is None:
+        _check_names(queue, calls)
+        return _take(queue, f"rest-{uuid.uuid4().hex}", calls, payloads, job)
+    options = (call.model_dump_json(exclude={"args", "kwargs"}) for call in calls)
+    digest, body = _digest(key), _digest(*options, *payloads, job or "")
+    try:
+        with repeats.using(digest, body) as repeated:
+            if not repeated:  # what was taken once is answered as it was, also when nobody offers it any more
+                _check_names(queue, calls)
+            return _take(queue, f"rest-{_digest(digest, body)[:32]}", calls, payloads, job)
+    except OtherRequest:
+        raise Problem(409, "this Idempotency-Key was used for another request; use one key for one request") from None
+
+
+def _take(queue: RemoteQueue, prefix: str, calls: Sequence[TaskIn], payloads: Sequence[bytes], job: str | None) -> Submitted:
     job = job or prefix
     ids = [_id_of(call, f"{prefix}-{index}") for index, call in enumerate(calls)]
     new = queue.submit([_task(*one, job) for one in zip(ids, calls, payloads, strict=True)])

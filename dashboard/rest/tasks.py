@@ -10,21 +10,18 @@ from starlette.responses import Response
 from dashboard.connections import Connections
 from dashboard.problems import Problem
 from dashboard.rest.asking import ROUTER, SENDING, After, Limit, TaskId, moment, refusals, tell
-from dashboard.rest.models import LONGEST_NAME, AllFailed, AttemptOut, Changed, Ids, RunningOut, TaskList, TaskOut, TaskShort
+from dashboard.rest.models import LONGEST_NAME, Alike, AttemptOut, Changed, Ids, RunningOut, TaskList, TaskOut, TaskShort
 from dashboard.rest.values import arguments_of, result_out
 from taskyard.model import Attempt, Details, Found, Result, State
 from taskyard.transport import RemoteQueue
 
-OfTask = Annotated[str, Query(min_length=1, max_length=LONGEST_NAME, description="Id of the task.")]
-OfName = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only tasks of this name.")]
-Holding = Annotated[
-    str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only those with this text in their ids.")
-]
 OfJob = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only tasks of this job.")]
+OfName = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only tasks of this name.")]
+WithText = Annotated[str | None, Query(min_length=1, max_length=LONGEST_NAME, description="Only those with this in their ids.")]
 
 
 def tasks_router(connections: Connections) -> APIRouter:
-    """``/tasks`` but for submitting, ``/attempts`` and ``/running``."""
+    """``/tasks`` but for submitting, and ``/running``."""
     router = APIRouter(tags=["tasks"], **ROUTER)
 
     @router.get("/tasks", response_model=TaskList, responses=refusals())
@@ -32,21 +29,12 @@ def tasks_router(connections: Connections) -> APIRouter:
         state: State | None = None,
         job: OfJob = None,
         name: OfName = None,
-        text: Holding = None,
+        text: WithText = None,
         limit: Limit = 100,
         after: After = 0,
     ) -> Response:
         """Tasks in a state, of a job, of a name; the oldest first."""
         return await tell(connections, lambda queue: _list(queue.find(state, job, limit, after, name, text), after))
-
-    @router.get("/attempts", response_model=list[AttemptOut], responses=refusals(404))
-    async def attempts(task: OfTask) -> Response:
-        """Attempts of a task: the last 20 that failed, a last one that ended well, and the one that is under way."""
-
-        def ask(queue: RemoteQueue) -> list[AttemptOut]:
-            return [_attempt(one) for one in queue.attempts([_known(queue, task).id])]
-
-        return await tell(connections, ask)
 
     @router.get("/running", response_model=list[RunningOut], responses=refusals())
     async def running(job: OfJob = None, limit: Limit = 100) -> Response:
@@ -66,10 +54,10 @@ def tasks_router(connections: Connections) -> APIRouter:
         """Move failed tasks back to ready, their attempts forgotten."""
         return await tell(connections, lambda queue: Changed(count=queue.retry(ids.ids)))
 
-    @router.post("/tasks/retry-all", response_model=Changed, responses=refusals(*SENDING))
-    async def retry_all(which: AllFailed) -> Response:
-        """Move all that failed alike back to ready."""
-        return await tell(connections, lambda queue: Changed(count=queue.retry_all(which.name, which.job, which.cause)))
+    @router.post("/tasks/retry-failed", response_model=Changed, responses=refusals(*SENDING))
+    async def retry_failed(alike: Alike) -> Response:
+        """Move all failed tasks that are alike back to ready, their attempts forgotten; of an empty body, all there are."""
+        return await tell(connections, lambda queue: Changed(count=queue.retry_all(alike.name, alike.job, alike.cause)))
 
     @router.post("/tasks/{task:path}/cancel", response_model=Changed, responses=refusals(404, 507))
     async def cancel_one(task: TaskId) -> Response:
@@ -80,6 +68,11 @@ def tasks_router(connections: Connections) -> APIRouter:
     async def retry_one(task: TaskId) -> Response:
         """Move a task back to ready, if it has failed; its attempts are forgotten."""
         return await tell(connections, lambda queue: Changed(count=queue.retry([_known(queue, task).id])))
+
+    @router.get("/tasks/{task:path}/attempts", response_model=list[AttemptOut], responses=refusals(404))
+    async def attempts(task: TaskId) -> Response:
+        """Who ran a task, when, and what became of it: the last 20 attempts that failed, and the one that is the last."""
+        return await tell(connections, lambda queue: list(map(_attempt, queue.attempts([_known(queue, task).id]))))
 
     @router.get("/tasks/{task:path}", response_model=TaskOut, responses=refusals(404))
     async def show(task: TaskId) -> Response:
@@ -96,15 +89,15 @@ def _known(queue: RemoteQueue, task: str, payloads: bool = False) -> Details:
     return found[0]
 
 
-def _attempt(attempt: Attempt) -> AttemptOut:
-    moments = {"leased": moment(attempt.leased), "ended": moment(attempt.ended)}
-    return AttemptOut(**{**attempt._asdict(), **moments, "cause": attempt.cause or None})
-
-
 def _list(found: list[Found], after: int) -> TaskList:
     # A page may be shorter than its limit, since it is bounded by bytes too; only an empty one is surely the last.
     tasks = [TaskShort(**{**one._asdict(), "cause": one.cause or None, "submitted": moment(one.submitted)}) for one in found]
     return TaskList(tasks=tasks, next=after + len(tasks) if tasks else None)
+
+
+def _attempt(attempt: Attempt) -> AttemptOut:
+    facts: dict[str, Any] = {name: value or None for name, value in attempt._asdict().items() if name != "id"}
+    return AttemptOut(**facts)
 
 
 def _told(task: Details) -> TaskOut:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from dashboard.rest import plain
 from dashboard.rest.models import Opaque, ResultOut
-from dashboard.rest.plain import NotPlain
+from dashboard.rest.plain import Budget, NotPlain
 from taskyard.calls import FUNCTION, MANY, RETRY_ON
 from taskyard.codec import JSON, PICKLE
 from taskyard.model import Result
@@ -18,40 +19,41 @@ LONGEST_TEXT = 100_000
 """Characters of a traceback that are told, its last ones."""
 
 
-def read(data: bytes) -> Any:
-    """A value as JSON holds it. Raises `NotPlain`."""
+def read(data: bytes, budget: Budget | None = None) -> Any:
+    """A value as JSON holds it. Raises `NotPlain`. ``budget``, here and below: None for one of its own."""
+    budget = budget or Budget()
     if data[:1] == JSON:
-        return _json(data)
+        return _json(data, budget)
     if data[:1] == PICKLE:
-        return plain.to_json(plain.load(data[1:]))
+        return plain.to_json(plain.load(data[1:], budget), budget)
     raise NotPlain("neither JSON nor a pickle")
 
 
-def _json(data: bytes) -> Any:
-    if len(data) > plain.LONGEST:
-        raise NotPlain("too long")
+def _json(data: bytes, budget: Budget) -> Any:
+    budget.read(data)
     try:
-        return plain.to_json(json.loads(data[1:]))
+        return plain.to_json(json.loads(data[1:]), budget)
     except (ValueError, RecursionError):
         raise NotPlain("no JSON") from None
 
 
-def value_of(data: bytes, how: str) -> tuple[Any, Opaque | None]:
+def value_of(data: bytes, how: str, budget: Budget | None = None) -> tuple[Any, Opaque | None]:
     """The value, or what is known of one that can't be told."""
     try:
-        return read(data), None
+        return read(data, budget), None
     except NotPlain as error:
         return None, Opaque(bytes=len(data), why=str(error), how=how)
 
 
-def traceback_of(data: bytes) -> str | None:
+def traceback_of(data: bytes, budget: Budget | None = None) -> str | None:
     """The text of what a task raised; None: it raised nothing, or nothing that can be read."""
+    budget = budget or Budget()
     try:
-        told = plain.load(data[1:]) if data[:1] == PICKLE else None
+        told = plain.load(data[1:], budget) if data[:1] == PICKLE else None
+        if isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], str):
+            return budget.text(told[1][-LONGEST_TEXT:])
     except NotPlain:
-        return None
-    if isinstance(told, tuple) and len(told) == 2 and isinstance(told[1], str):
-        return told[1][-LONGEST_TEXT:]
+        pass
     return None
 
 
@@ -69,26 +71,49 @@ def arguments_of(payload: bytes) -> tuple[Any, Opaque | None]:
     return value_of(payload, HOW_ARGUMENTS)
 
 
-def result_out(result: Result, job: str) -> ResultOut:
+def results_out(results: Iterable[Result], job: str) -> list[ResultOut]:
+    """Results as they are told, at least one; the rest is left for another page once these have taken a result's budget."""
+    told: list[ResultOut] = []
+    left = plain.MOST
+    for result in results:
+        budget = Budget()
+        told.append(result_out(result, job, budget))
+        left -= plain.MOST - budget.left
+        if left < 0:
+            break
+    return told
+
+
+def result_out(result: Result, job: str, budget: Budget | None = None) -> ResultOut:
     """A result as it is told."""
+    budget = budget or Budget()
     told = ResultOut(cursor=result.cursor, id=result.id, state=result.state, attempts=result.attempts, cause=result.cause or None)
     if result.state == "done":
         how = HOW.format(job=job)
         if result.value[:1] == MANY:
-            told.calls, told.opaque = _calls_of(result.value, how)
+            told.calls, told.opaque = _calls_of(result.value, how, budget)
         else:
-            told.value, told.opaque = value_of(result.value, how)
+            told.value, told.opaque = value_of(result.value, how, budget)
     else:
-        told.traceback = traceback_of(result.value)
+        told.traceback = traceback_of(result.value, budget)
     return told
 
 
-def _calls_of(data: bytes, how: str) -> tuple[list[Any] | None, Opaque | None]:
+def _calls_of(data: bytes, how: str, budget: Budget) -> tuple[list[Any] | None, Opaque | None]:
     """The values of many calls in one task; it is told as a whole or not at all."""
     try:
-        _, ends, *is_plain = plain.load(data[1:])
+        _, ends, *is_plain = plain.load(data[1:], budget)
         if is_plain:
-            return plain.to_json(ends), None
-        return [read(value) if returned else {"traceback": traceback_of(value)} for returned, value in ends], None
+            return plain.to_json(ends, budget), None
+        return [_end_of(returned, value, budget) for returned, value in ends], None
     except (NotPlain, TypeError, ValueError) as error:
         return None, Opaque(bytes=len(data), why=str(error), how=how)
+
+
+def _end_of(returned: bool, value: Any, budget: Budget) -> Any:
+    # The calls share the budget, since one value may stand there for any number of them.
+    if type(value) is not bytes:
+        raise NotPlain("no pickle")
+    told = read(value, budget) if returned else {"traceback": traceback_of(value, budget)}
+    budget.spend()  # raises also where a traceback was left out because there was nothing left
+    return told

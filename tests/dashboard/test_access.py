@@ -294,6 +294,25 @@ def test_another_token_in_the_file_counts_at_once(dashboard: Dashboard) -> None:
     assert dashboard.another(FULL).get(f"{API}/stats").status_code == 401
 
 
+def test_a_token_whose_file_was_deleted_counts_no_more_and_is_told_of(dashboard: Dashboard) -> None:
+    browser, file = dashboard.signed_in(), dashboard.settings.dashboard_data / "token"
+    file.unlink()
+    for response in (dashboard.client.get(f"{API}/stats"), browser.get(f"{API}/stats"), browser.get("/metrics")):
+        assert "the full token was deleted: put it back" in is_problem(response, 503)["detail"]
+        assert int(response.headers["retry-after"]) > 0
+    form = dashboard.another().post("/sign-in", data={"token": FULL}, headers={"Origin": dashboard.url})
+    assert (form.status_code, "The file of the full token was deleted" in form.text) == (503, True)
+    assert dashboard.another(READ).get(f"{API}/stats").status_code == 200
+    is_problem(dashboard.another().get(f"{API}/stats"), 401)
+    file.write_text(FULL)
+    assert dashboard.client.get(f"{API}/stats").status_code == browser.get(f"{API}/stats").status_code == 200
+
+
+def test_a_token_counts_while_its_file_is_being_written(dashboard: Dashboard) -> None:
+    (dashboard.settings.dashboard_data / "token").write_text("")
+    assert dashboard.client.get(f"{API}/stats").status_code == 200
+
+
 # What is sent along
 
 

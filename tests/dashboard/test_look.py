@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import threading
 from typing import Any
 
 import pytest
 
+from dashboard.app import CALLS, STREAMS
 from dashboard.problems import STATUS, of_error
 from dashboard.rest import plain
 from dashboard.rest.plain import NotPlain
@@ -15,9 +17,10 @@ from taskyard.calls import pack_function, pack_many, pack_outcomes, pack_values
 from taskyard.codec import encode, encode_error, encode_json
 from taskyard.errors import BadRequest, NotAllowed, TaskyardError
 from taskyard.model import Lease
-from tests.dashboard.conftest import Dashboard, offer
+from taskyard.transport import RemoteQueue
+from tests.dashboard.conftest import FULL, READ, Dashboard, offer
 from tests.dashboard.test_submit import API, is_problem
-from tests.harness import Harness, done, failed, schedule, task
+from tests.harness import LEASE_TIME, Harness, InThread, done, failed, schedule, task
 
 
 def lend(harness: Harness, task_id: str = "a-0", payload: bytes = encode_json(([1], {}))) -> Lease:
@@ -45,6 +48,21 @@ def test_tasks_are_listed_by_state_and_job_a_page_at_a_time(dashboard: Dashboard
     assert seen == [f"a-{n}" for n in range(5)]
     (late,) = dashboard.client.get(f"{API}/tasks", params={"state": "delayed"}).json()["tasks"]
     assert (late["id"], late["job"], late["cause"]) == ("b-0", "other", None)
+
+
+def test_tasks_are_found_by_name_and_by_part_of_their_ids(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("mail-1", name="send"), task("mail-2"), task("x", name="send", job="other")])
+
+    def found(**query: str) -> list[str]:
+        return [one["id"] for one in dashboard.client.get(f"{API}/tasks", params=query).json()["tasks"]]
+
+    assert found(name="send") == ["mail-1", "x"]
+    assert found(text="ail") == ["mail-1", "mail-2"]
+    assert found(text="ail", name="send") == ["mail-1"]
+    assert found(name="send", job="other", state="ready") == ["x"]
+    assert found(name="sen") == []
+    for query in ("name=", "text=", f"text={'x' * 201}"):
+        is_problem(dashboard.client.get(f"{API}/tasks?{query}"), 422)
 
 
 @pytest.mark.parametrize(
@@ -86,6 +104,23 @@ def test_workers_counts_and_schedules_are_told(dashboard: Dashboard, harness: Ha
     assert (periodic["name"], periodic["spec"]) == ("work", "every 60")
 
 
+def test_a_worker_that_has_gone_is_told_as_what_it_is(dashboard: Dashboard, harness: Harness) -> None:
+    facts = {"python": "3.13", "version": "0.1.0", "pid": 7, "cpu": 1.5, "memory": 2**20, "started": 1_600_000_000.0}
+    for session in ("leaves", "silent"):
+        harness.queue.heartbeat(session, {"host": "h", "slots": 1, "tasks": ["work"], **facts})
+    harness.queue.leave("leaves")
+    harness.advance(LEASE_TIME / 2)
+    offer(harness)
+    harness.advance(LEASE_TIME / 2 + 1)
+    assert dashboard.client.post(f"{API}/workers/worker/drain").json() == {"count": 1}
+    told = {one["session"]: one for one in dashboard.client.get(f"{API}/workers").json()}
+    assert {name: one["state"] for name, one in told.items()} == {"worker": "draining", "leaves": "left", "silent": "lost"}
+    assert {name: one["left"] is None for name, one in told.items()} == {"worker": True, "leaves": False, "silent": False}
+    assert {name: one["lost"] for name, one in told.items()} == {"worker": False, "leaves": False, "silent": True}
+    assert {name: told["silent"][name] for name in facts} == facts
+    assert (told["worker"]["draining"], told["worker"]["started"]) == (True, None)
+
+
 def test_what_runs_is_told_with_its_progress(dashboard: Dashboard, harness: Harness) -> None:
     lease = lend(harness)
     harness.queue.heartbeat("worker", {"host": "h", "slots": 1, "tasks": ["work"], "progress": {lease.id: (1.0, 0.0, "half")}})
@@ -97,47 +132,6 @@ def test_what_runs_is_told_with_its_progress(dashboard: Dashboard, harness: Harn
         None,
         "half",
     )
-
-
-def test_tasks_are_found_by_name_and_by_a_part_of_their_ids(dashboard: Dashboard, harness: Harness) -> None:
-    harness.queue.submit([task("a-0"), task("a-1", name="other"), task("b-0", name="other")])
-
-    def found(**params: str) -> list[str]:
-        return [one["id"] for one in dashboard.client.get(f"{API}/tasks", params=params).json()["tasks"]]
-
-    assert found(name="other") == ["a-1", "b-0"]
-    assert found(text="a-") == ["a-0", "a-1"]
-    assert found(name="other", text="b") == ["b-0"]
-
-
-def test_attempts_of_a_task_are_told_with_their_causes(dashboard: Dashboard, harness: Harness) -> None:
-    harness.queue.submit([task("a-0", retries=1, backoff=0.0)])
-    harness.queue.heartbeat("worker", {"host": "h", "slots": 1, "tasks": ["work"]})
-    (first,) = harness.queue.lease("worker", 1, 0)
-    harness.queue.settle("worker", [failed(first, "exception: OSError: full")])
-    harness.advance(1)
-    (_,) = harness.queue.lease("worker", 1, 0)
-    one, two = dashboard.client.get(f"{API}/attempts", params={"task": "a-0"}).json()
-    assert (one["number"], one["kind"], one["cause"], one["host"]) == (1, "failed", "exception: OSError: full", "h")
-    assert (two["number"], two["kind"], two["cause"], two["ended"]) == (2, "leased", None, None)
-    is_problem(dashboard.client.get(f"{API}/attempts", params={"task": "unknown"}), 404)
-
-
-def test_workers_that_left_are_told_to_those_who_ask_for_them(dashboard: Dashboard, harness: Harness) -> None:
-    usage = {"pid": 7, "version": "1.2.3", "cpu": 0.5, "memory": 1000, "started": 1e9}
-    harness.queue.heartbeat("other", {"host": "h", "slots": 1, "busy": 0, "tasks": ["work"], **usage})
-    (alive,) = [one for one in dashboard.client.get(f"{API}/workers").json() if one["session"] == "other"]
-    assert {name: alive[name] for name in (*usage, "left", "lost", "draining")} == {
-        **usage,
-        "left": None,
-        "lost": False,
-        "draining": False,
-    }
-    harness.queue.leave("other")
-    assert "other" not in [one["session"] for one in dashboard.client.get(f"{API}/workers").json()]
-    told = dashboard.client.get(f"{API}/workers", params={"left": True}).json()
-    (left,) = [one for one in told if one["session"] == "other"]
-    assert left["left"] == pytest.approx(harness.time.wall)
 
 
 # Deeds
@@ -156,38 +150,6 @@ def test_tasks_are_cancelled_and_retried_one_or_many(dashboard: Dashboard, harne
     assert dashboard.client.post(f"{API}/tasks/retry", json={"ids": ["b-0"]}).json() == {"count": 0}
     is_problem(dashboard.client.post(f"{API}/tasks/cancel", json={"ids": []}), 422)
     is_problem(dashboard.client.post(f"{API}/tasks/cancel", json={"ids": ["x"] * 1001}), 422)
-
-
-def test_all_that_failed_alike_is_tried_again(dashboard: Dashboard, harness: Harness) -> None:
-    harness.queue.submit([task(f"a-{n}", job="one" if n else "two") for n in range(3)])
-    leases = harness.queue.lease("worker", 3, 0)
-    harness.queue.settle("worker", [failed(one, "exception: OSError: full") for one in leases])
-
-    def retried(**which: str) -> int:
-        return int(dashboard.client.post(f"{API}/tasks/retry-all", json=which).json()["count"])
-
-    assert retried(name="other") == retried(cause="exception: ValueError") == 0
-    assert retried(job="one", cause="exception: OSError") == 2
-    assert retried(name="work") == 1
-    is_problem(dashboard.client.post(f"{API}/tasks/retry-all", json={"states": "failed"}), 422)
-
-
-def test_nothing_begins_while_the_queue_is_paused(dashboard: Dashboard, harness: Harness) -> None:
-    harness.queue.submit([task("a-0")])
-    assert dashboard.client.post(f"{API}/pause").json() == {"paused": True, "changed": True}
-    assert dashboard.client.post(f"{API}/pause").json() == {"paused": True, "changed": False}
-    assert harness.queue.lease("worker", 1, 0) == []
-    assert dashboard.client.get(f"{API}/stats").json()["paused"] is True
-    assert dashboard.client.post(f"{API}/resume").json() == {"paused": False, "changed": True}
-    assert [lease.id for lease in harness.queue.lease("worker", 1, 0)] == ["a-0"]
-
-
-def test_a_worker_is_drained_by_its_session(dashboard: Dashboard, harness: Harness) -> None:
-    harness.queue.heartbeat("a / worker", {"host": "h", "slots": 1, "busy": 0, "tasks": ["work"]})
-    assert dashboard.client.post(f"{API}/workers/{quoted('a / worker')}/drain").json() == {"count": 1}
-    told = {one["session"]: one["draining"] for one in dashboard.client.get(f"{API}/workers").json()}
-    assert (told["a / worker"], told["worker"]) == (True, False)
-    is_problem(dashboard.client.post(f"{API}/workers/unknown/drain"), 404)
 
 
 def test_a_job_is_cancelled_and_forgotten(dashboard: Dashboard, harness: Harness) -> None:
@@ -217,7 +179,31 @@ def test_what_is_not_there_is_told(method: str, path: str, dashboard: Dashboard)
 def test_a_method_that_is_not_for_a_path_is_told_with_those_that_are(dashboard: Dashboard) -> None:
     response = dashboard.client.delete(f"{API}/stats")
     is_problem(response, 405)
-    assert "GET" in response.headers["allow"]
+    assert response.headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/api/v1/stats", "/api/v1/workers", "/api/v1/tasks/a-0", "/api/v1/jobs/job/results", "/openapi.json", "/docs", "/metrics",
+     "/healthz", "/readyz", "/sign-in", "/"],
+)  # fmt: skip
+def test_what_may_be_got_has_its_headers_alone_too(path: str, dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    got, headed = dashboard.client.get(path), dashboard.client.head(path)
+    assert (headed.status_code, headed.content) == (got.status_code, b"") == (200, b"")
+    assert headed.headers["content-type"] == got.headers["content-type"]
+    assert int(headed.headers["content-length"]) > 0
+    assert dashboard.client.head(f"{API}/tasks/unknown").status_code == 404
+    refused = dashboard.client.head(f"{API}/tasks/cancel/cancel")
+    assert refused.status_code in (404, 405)
+
+
+def test_the_headers_of_a_stream_begin_none(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    for _ in range(STREAMS + 1):
+        response = dashboard.client.head(f"{API}/jobs/job/events")
+        assert (response.status_code, response.content) == (200, b"")
+        assert response.headers["content-type"].startswith("text/event-stream")
 
 
 REFUSED = [(NotAllowed("its key is a client's"), 403), (BadRequest("nonsense"), 422)]
@@ -242,6 +228,69 @@ def test_each_error_of_the_queue_has_a_status_of_its_own() -> None:
     for response in told.values():
         assert ("retry-after" in response.headers) == (response.status_code in (429, 503, 507))
     assert of_error(TaskyardError("the master failed: KeyError: 1")).status_code == 502
+
+
+def test_the_probe_is_answered_while_all_connections_are_taken(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken, may_go_on = threading.Semaphore(0), threading.Event()
+
+    def schedules(_: object) -> list[Any]:
+        taken.release()
+        assert may_go_on.wait(20)
+        return []
+
+    monkeypatch.setattr(RemoteQueue, "schedules", schedules)
+    calls = [InThread(lambda: dashboard.another(FULL).get(f"{API}/schedules").status_code) for _ in range(CALLS)]
+    assert all(taken.acquire(timeout=10) for _ in range(CALLS))
+    assert dashboard.client.get("/readyz").status_code == 200
+    may_go_on.set()
+    assert [call.result() for call in calls] == [200] * CALLS
+
+
+def test_the_queue_is_paused_and_resumed(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    for path, paused, changed in (("pause", True, True), ("pause", True, False), ("resume", False, True)):
+        assert dashboard.client.post(f"{API}/queue/{path}").json() == {"paused": paused, "changed": changed}
+        assert dashboard.client.get(f"{API}/stats").json()["paused"] is paused
+        assert harness.queue.lease("worker", 1, 0) == [] or not paused
+    is_problem(dashboard.another(READ).post(f"{API}/queue/pause"), 403)
+
+
+def test_a_worker_is_drained_and_one_that_is_not_there_is_told(dashboard: Dashboard, harness: Harness) -> None:
+    offer(harness, session="host/7")
+    assert dashboard.client.post(f"{API}/workers/host%2F7/drain").json() == {"count": 1}
+    assert harness.queue.heartbeat("host/7", {"host": "h", "slots": 1, "tasks": ["work"]}).drain
+    assert not harness.queue.heartbeat("worker", {"host": "h", "slots": 1, "tasks": ["work"]}).drain
+    harness.queue.leave("worker")
+    for session in ("worker", "unknown"):
+        assert "/workers" in is_problem(dashboard.client.post(f"{API}/workers/{session}/drain"), 404)["detail"]
+
+
+def test_the_attempts_of_a_task_are_told(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0", retries=1)])
+    (lease,) = harness.queue.lease("worker", 1, 0)
+    harness.advance(2)
+    harness.queue.settle("worker", [failed(lease, "exception: ValueError", delay=0)])
+    harness.queue.lease("worker", 1, 0)
+    first, second = dashboard.client.get(f"{API}/tasks/a-0/attempts").json()
+    assert (first["number"], first["session"], first["host"], first["kind"]) == (1, "worker", "host", "failed")
+    assert (first["cause"], first["ended"] - first["leased"]) == ("exception: ValueError", 2)
+    assert (second["number"], second["kind"], second["ended"], second["cause"]) == (2, "leased", None, None)
+    is_problem(dashboard.client.get(f"{API}/tasks/unknown/attempts"), 404)
+
+
+def test_all_tasks_that_failed_alike_are_retried(dashboard: Dashboard, harness: Harness) -> None:
+    causes = {"a-0": "exception: ValueError", "a-1": "exception: OSError", "a-2": "signal: SIGKILL (9)", "a-3": "time limit"}
+    for task_id, cause in causes.items():
+        lease = lend(harness, task_id)
+        harness.queue.settle("worker", [failed(lease, cause)._replace(final=True)])
+    retried = f"{API}/tasks/retry-failed"
+    assert dashboard.client.post(retried, json={"name": "other"}).json() == {"count": 0}
+    assert dashboard.client.post(retried, json={"cause": "exception: V", "name": "work"}).json() == {"count": 1}
+    assert (told_of(dashboard, "a-0")["state"], told_of(dashboard, "a-1")["state"]) == ("ready", "failed")
+    assert dashboard.client.post(retried, json={"job": "job", "cause": "exception"}).json() == {"count": 1}
+    is_problem(dashboard.client.post(retried), 422)
+    is_problem(dashboard.client.post(retried, json={"nmae": "work"}), 422)
+    assert dashboard.client.post(retried, json={}).json() == {"count": 2}
 
 
 # Values

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families as families
 from taskyard.series import OutcomeSeries
 from tests.dashboard.conftest import Dashboard
 from tests.dashboard.test_submit import API
-from tests.harness import Harness, done, failed, task
+from tests.harness import Harness, done, failed, task, wait_until
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 
@@ -88,6 +88,18 @@ def test_requests_are_counted_by_route_not_by_path(dashboard: Dashboard) -> None
     assert value(dashboard, count, method="GET", route="other", status="404") == 3
     assert value(dashboard, count, method="other", route="other", status="404") == 1
     assert value(dashboard, "taskyard_dashboard_request_seconds_count", route="other") == 4
+
+
+def test_streams_are_counted_and_how_long_they_last_is_no_answer_time(dashboard: Dashboard, harness: Harness) -> None:
+    harness.queue.submit([task("a-0")])
+    (lease,) = harness.queue.lease("worker", 1, 0)
+    harness.queue.settle("worker", [done(lease)])
+    path, route = f"{API}/jobs/job/events", "/api/v1/jobs/{job:path}/events"
+    assert "event: end" in dashboard.client.get(path).text
+    assert dashboard.client.get(path, headers={"Last-Event-ID": "x"}).status_code == 422
+    count = "taskyard_dashboard_requests_total"
+    wait_until(lambda: value(dashboard, count, method="GET", route=route, status="200") == 1, "the stream was counted")
+    assert value(dashboard, "taskyard_dashboard_request_seconds_count", route=route) == 1
 
 
 def test_both_forms_can_be_read_and_each_name_has_its_unit(dashboard: Dashboard) -> None:

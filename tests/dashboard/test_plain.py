@@ -11,6 +11,10 @@ from hypothesis import strategies as st
 
 from dashboard.rest import plain
 from dashboard.rest.plain import NotPlain
+from dashboard.rest.values import result_out, results_out
+from taskyard.calls import pack_outcomes, pack_values
+from taskyard.codec import encode, encode_json
+from taskyard.model import Result
 
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 PLAIN = st.recursive(
@@ -50,3 +54,48 @@ def test_one_text_that_stands_in_many_places_is_too_much(value: Any) -> None:
     read = plain.load(pickle.dumps(value))
     with pytest.raises(NotPlain, match="too much"):
         plain.to_json(read)
+
+
+# What reading may take
+
+
+def result(value: bytes, cursor: int = 1) -> Result:
+    return Result(cursor, f"a-{cursor}", "done", value, "", 1)
+
+
+NESTED = encode([[0] * 100] * 900)
+"""A small pickle of 90,000 values."""
+TRACEBACK = encode((b"", "x" * 100_000))
+
+
+@pytest.mark.parametrize(
+    "call", [(True, NESTED), (True, encode_json("x" * 100_000)), (False, TRACEBACK)], ids=["values", "texts", "tracebacks"]
+)
+def test_calls_of_one_task_share_what_reading_a_result_may_take(call: tuple[bool, bytes]) -> None:
+    assert result_out(result(pack_outcomes(0.1, [call])), "job").calls is not None
+    told = result_out(result(pack_outcomes(0.1, [call] * 60)), "job")
+    assert (told.calls, told.opaque is not None and told.opaque.why) == (None, "too deep, or too much")
+
+
+def test_a_pickle_of_more_words_than_it_may_have_is_not_read_to_its_end() -> None:
+    few, many = (pickle.dumps([None] * count) for count in (plain.MOST // 3, plain.MOST))
+    assert len(plain.load(few)) == plain.MOST // 3
+    with pytest.raises(NotPlain, match="too much"):
+        plain.load(many)
+
+
+def test_values_that_are_no_bytes_are_no_calls() -> None:
+    odds: list[Any] = [{}, [], 1, None, "p"]
+    for odd in odds:
+        told = result_out(result(pack_outcomes(0.1, [(True, odd)])), "job")
+        assert (told.calls, told.opaque is not None) == (None, True)
+
+
+def test_a_page_ends_early_rather_than_take_the_time_of_many_and_what_is_told_does_not_hang_on_the_page() -> None:
+    page = [result(pack_values(0.1, list(range(50_000))), cursor) for cursor in range(1, 21)]
+    first = results_out(page, "job")
+    assert 2 <= len(first) < 10
+    assert [one.calls for one in first] == [list(range(50_000))] * len(first)
+    assert results_out(page[len(first) :], "job")[0].cursor == len(first) + 1
+    small = [result(encode(cursor), cursor) for cursor in range(1, 1001)]
+    assert [one.value for one in results_out(small, "job")] == list(range(1, 1001))

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 import httpx
+import pytest
 
 from dashboard.app import STREAMS
+from dashboard.rest.stream import PAUSE
 from master.committer import results_of
 from taskyard.codec import encode
+from taskyard.errors import Unreachable
+from taskyard.transport import RemoteQueue
 from tests.dashboard.conftest import FULL, Dashboard
 from tests.dashboard.test_submit import API, is_problem
 from tests.harness import Harness, InThread, done, task, wait_until
@@ -82,6 +88,7 @@ def test_a_stream_goes_on_behind_the_last_event_and_a_finished_one_says_so(dashb
     end(harness, 3)
     with dashboard.client.stream("GET", f"{API}/jobs/job/events") as response:
         events = list(events_of(response))
+    assert events[3] == {"id": events[2]["id"], "event": "end", "data": {}}
     headers = {"Last-Event-ID": events[1]["id"]}
     with dashboard.client.stream("GET", f"{API}/jobs/job/events", headers=headers) as response:
         assert list(events_of(response)) == events[2:]
@@ -118,13 +125,85 @@ def test_streams_are_bounded_and_what_is_asked_meanwhile_is_answered(dashboard: 
     for stream in streams:
         assert stream.__enter__().status_code == 200
     response = dashboard.client.get(f"{API}/jobs/job/events")
-    is_problem(response, 503)
+    is_problem(response, 429)
     assert int(response.headers["retry-after"]) > 0
     assert dashboard.client.get(f"{API}/stats").json()["ready"] == 1
     streams[0].__exit__(None, None, None)
     wait_until(lambda: opened(dashboard), "a place is free again")
     for stream in streams[1:]:
         stream.__exit__(None, None, None)
+
+
+def test_a_stream_counts_from_the_moment_it_is_let_in(
+    dashboard: Dashboard, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(harness, 1)
+    streams = [dashboard.another(FULL).stream("GET", f"{API}/jobs/job/events") for _ in range(STREAMS)]
+    assert [stream.__enter__().status_code for stream in streams[1:]] == [200] * (STREAMS - 1)
+    looks, may_go_on = threading.Event(), threading.Event()
+    ask = RemoteQueue.jobs
+
+    def jobs(*asked: Any) -> Any:
+        if threading.current_thread().name.startswith("dashboard_"):  # who looks whether a stream can begin
+            looks.set()
+            assert may_go_on.wait(20)
+        return ask(*asked)
+
+    monkeypatch.setattr(RemoteQueue, "jobs", jobs)
+    last = InThread(lambda: streams[0].__enter__().status_code)
+    assert looks.wait(10)
+    is_problem(dashboard.client.get(f"{API}/jobs/job/events", timeout=10), 429)
+    may_go_on.set()
+    assert last.result() == 200
+    for stream in streams:
+        stream.__exit__(None, None, None)
+
+
+def test_what_was_refused_takes_no_place(dashboard: Dashboard, harness: Harness) -> None:
+    submit(harness, 1)
+    for _ in range(STREAMS + 1):
+        is_problem(dashboard.client.get(f"{API}/jobs/unknown/events"), 404)
+    assert opened(dashboard)
+
+
+def test_a_stream_pauses_between_tries_while_the_queue_refuses_at_once(
+    dashboard: Dashboard, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(harness, 1)
+    with dashboard.client.stream("GET", f"{API}/jobs/job/events") as response:
+        harness.wait_until_one_waits(results_of("job"))
+
+        def refuse(*_: object) -> None:
+            raise Unreachable("too many requests wait for the queue already")
+
+        monkeypatch.setattr(harness.engine, "jobs", refuse)
+        end(harness, 1)
+        lines = response.iter_lines()
+        next(line for line in lines if "does not answer" in line)
+        begun = monotonic()
+        next(line for line in lines if "does not answer" in line)
+        assert monotonic() - begun > 0.9 * PAUSE
+        assert dashboard.client.get("/healthz").elapsed.total_seconds() < PAUSE
+        monkeypatch.undo()
+        assert "event: end" in list(lines)
+
+
+def test_a_page_never_says_that_all_was_read_while_there_are_results_behind_it(
+    dashboard: Dashboard, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(harness, 1)
+    ask = RemoteQueue.results
+
+    def results(*asked: Any) -> Any:
+        found = ask(*asked)
+        end(harness, 1)  # between this question and whatever is asked next
+        return found
+
+    monkeypatch.setattr(RemoteQueue, "results", results)
+    page = dashboard.client.get(f"{API}/jobs/job/results").json()
+    assert (page["results"], page["open"]) == ([], 1)
+    page = dashboard.client.get(f"{API}/jobs/job/results").json()
+    assert ([one["value"] for one in page["results"]], page["open"]) == (["a-0"], 0)
 
 
 def opened(dashboard: Dashboard) -> bool:

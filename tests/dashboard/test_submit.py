@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dashboard.rest.repeats import FORGET, KEPT_SECONDS, OtherRequest, Repeats
 from taskyard.codec import decode
 from taskyard.errors import QueueFull, StoreFull
-from tests.dashboard.conftest import Dashboard
+from tests.dashboard.conftest import Dashboard, offer
 from tests.harness import Harness
 
 API = "/api/v1"
@@ -80,6 +82,61 @@ def test_a_key_counts_also_after_a_restart_and_when_the_task_has_ended(
     again.stop()
 
 
+def test_a_request_is_repeated_with_its_key_though_the_worker_has_gone_meanwhile(dashboard: Dashboard, harness: Harness) -> None:
+    body, headers = {"name": "work", "args": [1]}, {"Idempotency-Key": "k"}
+    first = dashboard.client.post(f"{API}/tasks", json=body, headers=headers).json()
+    offer(harness, "another", session="newer")
+    harness.queue.leave("worker")
+    assert dashboard.client.post(f"{API}/tasks", json=body, headers=headers).json() == {**first, "new": 0}
+    harness.queue.leave("newer")
+    assert dashboard.client.post(f"{API}/tasks", json=body, headers=headers).json() == {**first, "new": 0}
+    is_problem(dashboard.client.post(f"{API}/tasks", json={"name": "other"}, headers=headers), 409)
+
+
+def test_a_request_that_was_refused_has_not_used_its_key(
+    dashboard: Dashboard, harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Idempotency-Key": "k"}
+    is_problem(dashboard.client.post(f"{API}/tasks", json={"name": "wrok"}, headers=headers), 422)
+
+    def refuse(*_: object) -> None:
+        raise QueueFull("full")
+
+    monkeypatch.setattr(harness.engine, "submit", refuse)
+    is_problem(dashboard.client.post(f"{API}/tasks", json={"name": "work", "args": [1]}, headers=headers), 429)
+    monkeypatch.undo()
+    assert dashboard.client.post(f"{API}/tasks", json={"name": "work", "args": [2]}, headers=headers).json()["new"] == 1
+    is_problem(dashboard.client.post(f"{API}/tasks", json={"name": "work", "args": [1]}, headers=headers), 409)
+
+
+def test_of_two_requests_with_one_key_at_the_same_moment_one_is_taken(tmp_path: Path) -> None:
+    repeats = Repeats(tmp_path / "requests.sqlite")
+    with repeats.using("k", "a") as first, repeats.using("k", "a") as same:
+        assert (first, same) == (False, False)
+        with pytest.raises(OtherRequest), repeats.using("k", "b"):
+            pass
+    with repeats.using("k", "a") as again:
+        assert again
+    with pytest.raises(OtherRequest), repeats.using("k", "b"):
+        pass
+    repeats.close()
+
+
+def test_keys_are_forgotten_by_age_without_looking_at_each(tmp_path: Path) -> None:
+    repeats = Repeats(tmp_path / "requests.sqlite")
+    plan = repeats._database.execute(f"EXPLAIN QUERY PLAN {FORGET}", (0.0, 1)).fetchall()
+    told = [step for *_, step in plan]
+    assert any("requests_by_age" in step for step in told)
+    assert not any(step.startswith("SCAN") for step in told)
+    with repeats.using("old", "a"):
+        pass
+    repeats._database.execute("UPDATE requests SET at = at - ?", (KEPT_SECONDS + 1,))
+    with repeats.using("old", "b") as used, repeats.using("new", "b"):
+        assert not used
+    assert repeats._database.execute("SELECT key FROM requests ORDER BY key").fetchall() == [("new",), ("old",)]
+    repeats.close()
+
+
 def test_calls_with_one_key_are_one_task(dashboard: Dashboard, harness: Harness) -> None:
     told = [dashboard.client.post(f"{API}/tasks", json={"name": "work", "key": "today", "args": [n]}).json() for n in (1, 2)]
     assert told[0]["ids"] == told[1]["ids"]
@@ -104,6 +161,7 @@ def test_calls_with_one_key_are_one_task(dashboard: Dashboard, harness: Harness)
         ({"name": "work", "delay": 10**400}, "body.delay"),
         ({"name": "work", "priority": 2**31}, "body.priority"),
         ({"name": "work", "retries": 1.5}, "body.retries"),
+        ({"name": "work", "retries": -2}, "body.retries"),
         ({"name": "work", "args": [float("nan")]}, "no JSON"),
         ([], "body"),
     ],

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dashboard.connections import PATIENCE, Connections
+from dashboard.page.values import TaskText, text_of
 from taskyard.contract import Queue
 from taskyard.errors import TaskyardError
 from taskyard.log import get_logger
-from taskyard.model import Attempt, Details, Found, JobInfo, Kind, Running, Sample, State, WorkerInfo
+from taskyard.model import OPEN_STATES, Attempt, Found, JobInfo, Kind, Running, Sample, State, WorkerInfo
 from taskyard.transport import RemoteQueue
 
 T = TypeVar("T")
@@ -22,6 +23,8 @@ PERIOD = 1.0
 """Seconds between two looks while a page is open."""
 IDLE_PERIOD = 10.0
 """The same while none is."""
+ENDED_PERIOD = 10.0
+"""Seconds between two looks at a task that has ended: only somebody's retry changes it, and its value may be big."""
 LATE = 5.0
 """Seconds without an answer after which the queue counts as lost; one that is frozen says nothing at all."""
 RECENT_SECONDS = 3600.0
@@ -64,12 +67,14 @@ class Source:
         self._queue = queue
         self._connections = Connections(queue, CALLS, "dashboard's page")
         self._snapshot = Snapshot()
-        self._answered = self._looked = time.monotonic()
+        self._answered = self._looked = self._woken = time.monotonic()
         self._begun = time.time()
         self._why = ""
         self._rates = Rates()
         self._ends: deque[tuple[float, int, int]] = deque(maxlen=int(10 / PERIOD))
         """Moment, all that were done, all that failed."""
+        self._calls: dict[str, str] = {}
+        """Of open tasks that pages show, as text."""
         self._answers: OrderedDict[tuple[Any, ...], tuple[float, asyncio.Future[Any]]] = OrderedDict()
         self._wake, self._stop = threading.Event(), threading.Event()
         self._poller: RemoteQueue | None = None
@@ -95,14 +100,18 @@ class Source:
 
     def now(self) -> Snapshot:
         """What is known, at once."""
-        self._looked = time.monotonic()
+        now = time.monotonic()
+        if now - self._looked > IDLE_PERIOD:
+            self._woken = now
+        self._looked = now
         self._wake.set()
         return self._snapshot
 
     @property
     def lost_since(self) -> float:
         """Epoch seconds since when the queue does not answer; 0: it does."""
-        if not self._why and time.monotonic() - self._answered < LATE:
+        # While nobody looked it was not asked, so that no answer is due yet.
+        if not self._why and time.monotonic() - max(self._answered, self._woken) < LATE:
             return 0.0
         return self._snapshot.at or self._begun
 
@@ -121,7 +130,9 @@ class Source:
         """Samples of the last ``span`` seconds. Raises `TaskyardError`, as all that follow."""
         if span <= RECENT_SECONDS:
             return self.now().samples
-        return await self._shared(("history", span, step), lambda queue: queue.history(time.time() - span, step), step / 10)
+        return await self._shared(
+            ("history", span, step), lambda queue: queue.history(time.time() - span, step), lambda _: step / 10
+        )
 
     async def jobs(self, limit: int, after: int) -> list[JobInfo]:
         """A page of jobs, the newest first."""
@@ -140,24 +151,41 @@ class Source:
         asked = state, job or None, limit, after, name or None, text or None
         return await self._shared(("tasks", *asked), lambda queue: queue.find(*asked))
 
-    async def task(self, task: str) -> Details | None:
-        """All that is known of a task; None: the queue does not know it."""
-        found = await self._shared(("task", task), lambda queue: queue.show([task]))
-        return found[0] if found else None
+    async def task(self, task: str) -> TaskText | None:
+        """What is told of a task; None: the queue does not know it."""
+        return await self._shared(("task", task), lambda queue: self._text_of(queue, task), _age_of_task)
 
     async def attempts(self, task: str) -> Sequence[Attempt]:
         """The attempts of a task that are known, the first one first."""
         return await self._shared(("attempts", task), lambda queue: queue.attempts([task]))
 
     async def act(self, ask: Callable[[Queue], T]) -> T:
-        """Change something; what pages see next is what the queue tells after it."""
+        """Change something; what is asked after it is asked anew, and the next snapshot has it."""
         try:
             return await self._connections.call(ask)
         finally:
             self._answers.clear()
 
-    async def _shared(self, key: tuple[Any, ...], ask: Callable[[Queue], T], age: float = PERIOD * 0.9) -> T:
-        """The answer to a question, which may be so many seconds old. Raises `TaskyardError`."""
+    def _text_of(self, queue: Queue, task: str) -> TaskText | None:
+        """In a connection's thread. A call stays what it is, and may be megabytes: it is asked for once."""
+        call = self._calls.get(task)
+        found = queue.show([task], call is None)
+        if not found:
+            self._calls.pop(task, None)
+            return None
+        told = text_of(found[0], call)
+        if told.details.state in OPEN_STATES:
+            self._calls[task] = told.call
+            while len(self._calls) > MOST_ANSWERS:
+                self._calls.pop(next(iter(self._calls)), None)
+        else:
+            self._calls.pop(task, None)
+        return told
+
+    async def _shared(
+        self, key: tuple[Any, ...], ask: Callable[[Queue], T], age: Callable[[T], float] = lambda _: PERIOD * 0.9
+    ) -> T:
+        """The answer to a question, which may be so many seconds old as ``age`` says of it. Raises `TaskyardError`."""
         known = self._answers.get(key)
         if known is None or _is_stale(*known, age):
             call: Awaitable[T] = self._connections.call(ask)
@@ -249,10 +277,14 @@ class Rates:
             return (seen[-1][1] - seen[0][1]) / (seen[-1][0] - seen[0][0])
 
 
-def _is_stale(asked: float, answer: asyncio.Future[Any], age: float) -> bool:
+def _is_stale(asked: float, answer: asyncio.Future[T], age: Callable[[T], float]) -> bool:
     if not answer.done():
         return False
-    return answer.cancelled() or answer.exception() is not None or time.monotonic() - asked > age
+    return answer.cancelled() or answer.exception() is not None or time.monotonic() - asked > age(answer.result())
+
+
+def _age_of_task(told: TaskText | None) -> float:
+    return PERIOD * 0.9 if told is None or told.details.state in OPEN_STATES else ENDED_PERIOD
 
 
 def _seen(answer: asyncio.Future[Any]) -> None:

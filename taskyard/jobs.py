@@ -9,9 +9,9 @@ from typing import Any
 
 from taskyard.calls import MANY, unpack_outcomes
 from taskyard.codec import decode, decode_error
+from taskyard.contract import Queue
 from taskyard.errors import NoSuchJob
 from taskyard.model import OPEN_STATES, JobInfo, Result, State
-from taskyard.transport import RemoteQueue
 
 PAGE = 1000
 POLL_SECONDS = 5.0
@@ -43,7 +43,7 @@ class JobResult:
 class Job:
     """Made by `taskyard.Cluster.job`."""
 
-    def __init__(self, queue: RemoteQueue, job_id: str) -> None:
+    def __init__(self, queue: Queue, job_id: str) -> None:
         self.id = job_id
         self._queue = queue
 

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from time import monotonic, time
 from typing import Any
@@ -86,7 +86,8 @@ class Settler:
         self._news = threading.Condition()
         self._posted: tuple[bytes, list[OutcomeSeries]] | None = None
         """A message that is on its way, and what it says."""
-        self._sending = False
+        self._sending = 0
+        """Outcomes that are on their way."""
         self._stopping = False
 
     def add(self, outcomes: list[OutcomeSeries]) -> None:
@@ -104,7 +105,7 @@ class Settler:
             self._stopping = True
             self._news.notify_all()
             self._news.wait_for(lambda: not self._outcomes and not self._sending, seconds)
-            return sum(len(series.values) for series in self._outcomes)
+            return self._sending + _count(self._outcomes)
 
     def run(self) -> None:
         """Serve until `stop`, and until all is settled."""
@@ -114,11 +115,15 @@ class Settler:
                     self._news.wait()
                 if not self._outcomes and not self._posted:
                     return
-                message, batch = self._posted or (None, self._next_batch())
-                self._posted, self._sending = None, True
+                if self._posted:
+                    message, batch = self._posted
+                    self._posted = None
+                else:
+                    message, batch = None, self._next_batch()
+                    self._sending = _count(batch)
             self._settle(batch, message)
             with self._news:
-                self._sending = False
+                self._sending = 0
                 self._news.notify_all()
 
     def _post(self) -> None:
@@ -128,7 +133,7 @@ class Settler:
             batch = [self._outcomes[0]]
             message = self._queue.post("settle", self._session, list(map(tuple, batch)))
             if message is not None:
-                self._posted, self._sending = (message, batch), True
+                self._posted, self._sending = (message, batch), len(values)
                 self._outcomes.clear()
 
     def _next_batch(self) -> list[OutcomeSeries]:
@@ -151,8 +156,7 @@ class Settler:
                 return
             except StoreFull as error:
                 if not told:
-                    waiting = sum(len(series.values) for series in batch)
-                    logger.error("outcomes wait for room on the master's disk", outcomes=waiting, error=str(error))
+                    logger.error("outcomes wait for room on the master's disk", outcomes=_count(batch), error=str(error))
                     told = True
                 threading.Event().wait(FULL_PAUSE)
             except PayloadTooLarge as error:
@@ -161,6 +165,10 @@ class Settler:
                     self._settle(first)
                 else:
                     batch = [_too_large(batch[0], error)]
+
+
+def _count(batch: Iterable[OutcomeSeries]) -> int:
+    return sum(len(series.values) for series in batch)
 
 
 def _halves(batch: list[OutcomeSeries]) -> tuple[list[OutcomeSeries], list[OutcomeSeries]]:

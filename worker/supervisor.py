@@ -200,6 +200,10 @@ class Supervisor:
 
     def _say_goodbye(self) -> None:
         left = self._settler.stop(LAST_WORDS_SECONDS)
+        if left and self._drain_by == inf:
+            logger.warning("the queue can't be reached: its last outcomes wait, until a signal", outcomes=left)
+        while left and self._drain_by == inf:  # nobody is about to kill it
+            left = self._settler.stop(LAST_WORDS_SECONDS)
         if left:
             logger.warning("the queue can't be reached: these outcomes are lost, their tasks will run again", outcomes=left)
         else:

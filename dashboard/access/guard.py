@@ -120,7 +120,7 @@ def shown_by(headers: Headers, tokens: Tokens, sessions: Sessions, https: bool) 
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme:
         return Shown("bearer", tokens.role_of(token.strip()) if scheme.lower() == "bearer" else None)
-    cookie = _read_cookie(headers, cookie_name(headers, https))
+    cookie = read_cookie(headers, cookie_name(headers, https))
     return Shown("cookie", sessions.role_of(cookie)) if cookie else Shown("nothing", None)
 
 
@@ -131,7 +131,7 @@ def cookie_name(headers: Headers, https: bool) -> str:
     return f"__Host-{name}" if https else name
 
 
-def _read_cookie(headers: Headers, name: str) -> str:
+def read_cookie(headers: Headers, name: str) -> str:
     """The value of one cookie; empty: there is none."""
     # Other programs of this host have cookies here too, since these do not tell ports apart; some are of a form of their own.
     return cookie_parser(headers.get("cookie", "")).get(name, "")

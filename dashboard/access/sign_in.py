@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from dashboard.access.failures import Failures
-from dashboard.access.guard import GONE_SECONDS, SIGN_IN, address_of, cookie_name
+from dashboard.access.guard import GONE_SECONDS, SIGN_IN, address_of, cookie_name, read_cookie
 from dashboard.access.pages import page
 from dashboard.access.sessions import SECONDS, Sessions
 from dashboard.access.tokens import Role, Tokens
@@ -87,6 +87,7 @@ def sign_in_router(settings: Settings, tokens: Tokens, sessions: Sessions, failu
 
     @router.post("/sign-out")
     async def sign_out(request: Request) -> Response:
+        sessions.end(read_cookie(request.headers, cookie_name(request.headers, https)))
         response = RedirectResponse(SIGN_IN, 303)
         secure = https or request.url.scheme == "https"
         response.delete_cookie(cookie_name(request.headers, https), httponly=True, samesite="strict", secure=secure)

@@ -165,17 +165,18 @@ class Page:
 
     def _pause_button(self) -> None:
         self._pause: ui.button | None = None
+        self._says_paused = False
         if self.acts:
             self._pause = ui.button("Pause", icon="pause", on_click=self._switch).props("flat dense")
 
     async def _switch(self) -> None:
-        paused = not self.source.now().stats.get("paused", False)
+        paused = not self._says_paused  # what the button has said: somebody else may have been quicker
         said = "Paused: what runs goes on, nothing new begins." if paused else "The queue lends tasks again."
         await self.do(lambda queue: queue.pause(paused), lambda _: said)
 
     def _tell_state(self) -> None:
         snapshot, since = self.source.now(), self.source.lost_since
-        paused = bool(snapshot.stats.get("paused", False))
+        self._says_paused = paused = bool(snapshot.stats.get("paused", False))
         self._paused.show(
             "The queue is paused: what runs goes on, and nothing new begins until somebody resumes it." if paused else ""
         )

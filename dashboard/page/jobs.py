@@ -15,11 +15,10 @@ from dashboard.page.frame import Empty, Page, Text
 from dashboard.page.look import COLOURS
 from dashboard.page.paging import Pager
 from dashboard.page.rows import Bar, Link, Rows
-from taskyard.contract import Queue
-from taskyard.model import OPEN_STATES, JobInfo
+from taskyard.jobs import Job
+from taskyard.model import JobInfo
 
 ROWS = 25
-CANCELLED_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +108,7 @@ class _Row:
     async def _cancel(self) -> None:
         text = f"All tasks of {self._job} that have not ended are cancelled; those that run are stopped."
         if await self._page.confirmed("Cancel this job?", text, "Cancel the job"):
-            await self._page.do(lambda queue: cancel_job(queue, self._job), told("cancelled"))
+            await self._page.do(lambda queue: Job(queue, self._job).cancel(), told("cancelled"))
 
     async def _forget(self) -> None:
         text = f"The ended tasks of {self._job} are deleted, with their results and tracebacks."
@@ -122,19 +121,12 @@ def told(what: str) -> Callable[[int], str]:
     return lambda count: f"{words.many(count, 'task')} {what}."
 
 
-def cancel_job(queue: Queue, job: str) -> int:
-    """Cancel all open tasks of a job; returns how many were open."""
-    count = 0
-    for state in OPEN_STATES:
-        while found := queue.find(state, job, CANCELLED_AT_ONCE, 0):
-            count += queue.cancel([task.id for task in found])
-    return count
-
-
 def time_to_go(job: JobInfo, rate: float, paused: bool) -> str:
     """When a job will be through if it goes on as lately, ``rate`` being tasks a second."""
     if not job.open:
         return "through"
+    if paused:
+        return "waits: the queue is paused"
     if rate > 0:
         return f"{words.duration(max(1.0, round(job.open / rate)))} to go, {words.number(rate)} a second"
-    return "waits: the queue is paused" if paused else f"{job.open:,} open"
+    return f"{job.open:,} open"

@@ -9,11 +9,12 @@ from fastapi import Request
 from nicegui import ui
 from nicegui.element import Element
 
-from dashboard.page import values, words
+from dashboard.page import words
 from dashboard.page.frame import Chip, Empty, Moment, Page, Text
 from dashboard.page.look import COLOURS, ICONS
 from dashboard.page.rows import Bar
 from dashboard.page.tasks import address
+from dashboard.page.values import TaskText
 from taskyard.model import BY_CAUSE, OPEN_STATES, Attempt, Details, Running
 
 
@@ -35,8 +36,9 @@ async def task(request: Request, id: str = "") -> None:
     async def tell() -> None:
         known = await page.source.task(id)
         attempts = await page.source.attempts(id) if known else []
-        retry.set_visibility(page.acts and known is not None and known.state == "failed")
-        cancel.set_visibility(page.acts and known is not None and known.state in OPEN_STATES)
+        state = known.details.state if known else None
+        retry.set_visibility(page.acts and state == "failed")
+        cancel.set_visibility(page.acts and state in OPEN_STATES)
         unknown.show(known is None)
         progress.show(next((one for one in page.source.now().running if one.id == id), None))
         if seen != [known, list(attempts)]:
@@ -44,7 +46,7 @@ async def task(request: Request, id: str = "") -> None:
             content.clear()
             with content:
                 if known is not None:
-                    _show(known, attempts, _host_of(page, known.session))
+                    _show(known, attempts, _host_of(page, known.details.session))
 
     for button in (retry, cancel):
         button.set_visibility(False)
@@ -82,15 +84,16 @@ class _Progress:
         self._card.set_visibility(running is not None)
         if running is None:
             return
-        percent = 100 * running.done / running.total if running.total else 0.0
-        self._bar.element.set_visibility(bool(running.total))
-        self._bar.show("Progress", percent, min(100.0, percent))
-        told = f"{words.number(running.done)} of {words.number(running.total)}" if running.total else ""
+        percent = words.percent(running.done, running.total)
+        self._bar.element.set_visibility(running.total > 0)
+        self._bar.show("Progress", percent, percent)
+        told = words.progress(running)
         since = f"attempt {running.attempt}, for {words.duration(round(running.seconds))}"
         self._text.say(" · ".join(filter(None, (told, running.note[:300], since))))
 
 
-def _show(task: Details, attempts: Sequence[Attempt], host: str) -> None:
+def _show(told: TaskText, attempts: Sequence[Attempt], host: str) -> None:
+    task = told.details
     with Element("div").classes("two"):
         with Element("section").classes("card"):
             Text("h2", "What it is")
@@ -98,15 +101,12 @@ def _show(task: Details, attempts: Sequence[Attempt], host: str) -> None:
         with Element("section").classes("card"):
             Text("h2", "What happened")
             _timeline(task, attempts, host)
-    call = values.call_of(task)
-    _code(
-        "Call", call or ("It is done: its arguments are not kept any more." if task.state == "done" else "It has no arguments.")
-    )
+    nothing = "It is done: its arguments are not kept any more." if task.state == "done" else "It has no arguments."
+    _code("Call", told.call or nothing)
     if task.state == "done":
-        _code("Result", values.result_of(task))
-    traceback = values.traceback_of(task)
-    if traceback:
-        _code("Traceback", traceback)
+        _code("Result", told.result)
+    if told.traceback:
+        _code("Traceback", told.traceback)
 
 
 def _code(title: str, text: str) -> None:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 from dashboard.page import words
 from dashboard.rest import plain, values
-from dashboard.rest.plain import NotPlain
 from taskyard.model import Details, Result
 
 LONGEST = 20_000
 """Characters of one value that are shown."""
 
 
-def shown(value: bytes) -> str:
-    """An encoded value as text; of what is no plain data, how big it is."""
-    try:
-        return _text(values.read(value))
-    except NotPlain as error:
-        return f"{words.size(len(value))}, not shown: {error}"
+class TaskText(NamedTuple):
+    """What the page tells of a task."""
+
+    details: Details
+    """Without its payload and its value, which may be megabytes."""
+    call: str
+    result: str
+    """Of one that is done."""
+    traceback: str
+
+
+def text_of(task: Details, call: str | None) -> TaskText:
+    """A task as text; ``call``: what its call is known to be, None: its payload tells."""
+    return TaskText(
+        task._replace(payload=b"", value=b""),
+        call_of(task) if call is None else call,
+        result_of(task) if task.state == "done" else "",
+        traceback_of(task),
+    )
 
 
 def call_of(task: Details) -> str:

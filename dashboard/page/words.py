@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import time
 
+from taskyard.model import Running
+
 UNITS = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 SIZES = ("B", "kB", "MB", "GB", "TB")
 
 
 def number(value: float) -> str:
     """``12,345``; below ten with one decimal, where it has any."""
+    if abs(value) >= 1e15:
+        return f"{value:.3g}"
     if value != int(value) and value < 10:
         return f"{value:.2g}" if value < 1 else f"{value:.1f}"
     return f"{round(value):,}"
+
+
+def percent(done: float, total: float) -> float:
+    """How far something is, from 0 to 100, whatever a task tells of itself."""
+    return min(100.0, max(0.0, 100 * done / total)) if total > 0 else 0.0
+
+
+def progress(running: Running) -> str:
+    """``3 of 9``; empty where a task tells no total."""
+    return f"{number(running.done)} of {number(running.total)}" if running.total > 0 else ""
 
 
 def many(count: int, what: str) -> str:

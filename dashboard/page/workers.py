@@ -152,6 +152,5 @@ def _heard(worker: WorkerInfo, now: float) -> str:
 
 def _progress(running: tuple[Running, ...]) -> str:
     one = running[0]
-    told = f"{words.number(one.done)} of {words.number(one.total)}" if one.total else ""
     more = f"and {len(running) - 1:,} more" if len(running) > 1 else ""
-    return " · ".join(filter(None, (told, one.note[:120], f"for {words.duration(round(one.seconds))}", more)))
+    return " · ".join(filter(None, (words.progress(one), one.note[:120], f"for {words.duration(round(one.seconds))}", more)))

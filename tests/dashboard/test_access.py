@@ -97,10 +97,13 @@ def test_cookies_of_other_programs_of_this_host_are_no_hindrance(dashboard: Dash
 
 
 def test_signing_out_takes_the_cookie_away(dashboard: Dashboard) -> None:
-    browser = dashboard.signed_in()
+    browser, other = dashboard.signed_in(), dashboard.signed_in()
     assert browser.get(f"{API}/stats").status_code == 200
+    copied = browser.headers.get("cookie") or "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     assert browser.post("/sign-out").status_code == 303
     assert browser.get(f"{API}/stats").status_code == 401
+    assert dashboard.another().get(f"{API}/stats", headers={"Cookie": copied}).status_code == 401
+    assert other.get(f"{API}/stats").status_code == 200
 
 
 def test_a_session_ends_with_its_time_and_with_its_token(tmp_path: Path) -> None:

@@ -23,6 +23,8 @@ FOCUSED = """(one => {
     const isShown = style.outlineStyle !== "none" || style.boxShadow !== "none" || !!one.closest(".q-field--focused");
     return [one.dataset.control, isShown, one.outerHTML.slice(0, 300)];
 })(document.activeElement)"""
+RARELY = "import dashboard.page.frame; dashboard.page.frame.PERIOD = 3600; from dashboard.__main__ import main; main()"
+"""A dashboard whose pages are hardly ever renewed."""
 PATHS = ("/", "/workers", "/jobs", "/tasks", "/tasks?state=failed", "/task?id=job-0", "/task?id=job-1", "/task?id=nobody's")
 
 
@@ -175,13 +177,23 @@ def test_a_list_has_pages_and_a_search_by_id(browser: Browser, busy: Dashboard) 
 def test_a_page_that_is_still_open_changes_nothing_once_its_token_is_gone(
     browser: Browser, harness: Harness, tmp_path: Path
 ) -> None:
-    rarely = "import dashboard.page.frame; dashboard.page.frame.PERIOD = 3600; from dashboard.__main__ import main; main()"
-    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", rarely))
+    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))
     page = signed_in(browser, dashboard)
     (dashboard.folder / "token").write_text("another full token, which this browser has never shown")
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("You may look on here, but change nothing")).to_be_visible()
     assert harness.queue.stats()["paused"] is False
+    page.context.close()
+    dashboard.close()
+
+
+def test_a_button_does_what_it_says_though_somebody_else_was_quicker(browser: Browser, harness: Harness, tmp_path: Path) -> None:
+    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))
+    page = signed_in(browser, dashboard)
+    harness.queue.pause(True)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_text("Paused: what runs goes on")).to_be_visible()
+    assert harness.queue.stats()["paused"] is True
     page.context.close()
     dashboard.close()
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
 import pytest
 
 from dashboard.page.jobs import time_to_go
-from dashboard.source import MOST_RATES, Rates, Snapshot, Source
+from dashboard.page.values import TaskText
+from dashboard.source import IDLE_PERIOD, MOST_RATES, Rates, Snapshot, Source
+from taskyard.codec import encode
 from taskyard.errors import Unreachable
 from taskyard.model import JobInfo
 from tests.harness import Harness, done, failed, task, wait_until
@@ -70,7 +74,7 @@ def test_ends_a_second_come_from_what_ended_and_not_from_what_is_kept(harness: H
     seen = once(source, lambda now: now.failed)
     assert seen.done == pytest.approx(3 * seen.failed)
     harness.queue.forget("job")
-    assert once(source, lambda now: not now.stats["done"]).done >= 0
+    assert once(source, lambda now: not now.stats["done"]).done > 0
 
 
 def test_pages_that_ask_the_same_at_the_same_time_ask_the_queue_once(harness: Harness, source: Source) -> None:
@@ -92,7 +96,7 @@ def test_a_change_is_seen_by_whoever_asks_next(harness: Harness, source: Source)
         for _ in range(2):
             found = await source.task("a")
             assert found is not None
-            states.append(found.state)
+            states.append(found.details.state)
             await source.act(lambda queue: queue.cancel(["a"]))
         return states
 
@@ -109,9 +113,37 @@ def test_who_stops_waiting_takes_the_answer_from_nobody(harness: Harness, source
         hasty.cancel()
         found = await patient
         assert found is not None
-        return found.id
+        return found.details.id
 
     assert asyncio.run(ask()) == "a"
+
+
+def test_what_is_kept_of_a_task_is_a_few_words_however_big_its_payload_and_value_are(harness: Harness, source: Source) -> None:
+    big = encode(((b"x" * 3_000_000,), {}))
+    harness.queue.submit([task("a", payload=big)])
+    (lease,) = harness.queue.lease("worker", 1, 0)
+    waiting = asyncio.run(source.task("a"))
+    harness.queue.settle("worker", [done(lease, big)])
+    wait_until(lambda: source.now().stats.get("done"), "it has ended")
+    ended = asyncio.run(anew(source, "a"))
+    assert waiting is not None
+    assert waiting.call == "3.0 MB, not shown: too long"
+    assert ended.result.startswith("3.0 MB, not shown: too long.")
+    assert len(pickle.dumps([waiting, ended])) < 5000
+
+
+async def anew(source: Source, name: str) -> TaskText:
+    await source.act(lambda queue: queue.stats())
+    told = await source.task(name)
+    assert told is not None
+    return told
+
+
+def test_a_queue_that_was_not_asked_while_nobody_looked_is_not_told_as_lost(source: Source) -> None:
+    wait_until(lambda: source.now().at, "the first answer")
+    source._looked = source._answered = time.monotonic() - IDLE_PERIOD - 1
+    assert source.now().at
+    assert source.lost_since == 0
 
 
 def test_a_queue_that_ends_is_lost_since_its_last_word_and_found_when_it_is_back(harness: Harness, source: Source) -> None:
@@ -171,7 +203,7 @@ def test_rates_are_kept_of_so_many_jobs_only() -> None:
         (50, 5.0, False, "10 s to go, 5 a second"),
         (50, 0.01, False, "1 h 23 min to go, 0.01 a second"),
         (50, 0.0, False, "50 open"),
-        (50, 0.0, True, "waits: the queue is paused"),
+        (50, 5.0, True, "waits: the queue is paused"),
     ],
 )
 def test_time_to_go_is_told_where_it_can_be_known(ended: int, rate: float, paused: bool, told: str) -> None:

@@ -12,7 +12,7 @@ from dashboard.page.look import COLOURS, ICONS, STATES
 from taskyard.calls import pack_function, pack_many, pack_retry_on, pack_values
 from taskyard.codec import encode, encode_error, encode_json
 from taskyard.histogram import EMPTY, bucket
-from taskyard.model import Details, Sample
+from taskyard.model import Details, Running, Sample
 
 
 @pytest.mark.parametrize(
@@ -38,6 +38,22 @@ def test_numbers_are_as_exact_as_is_of_use(count: float, told: str) -> None:
     assert words.number(count) == told
 
 
+@pytest.mark.parametrize(
+    ("done", "total", "percent", "told"),
+    [
+        (3, 9, 100 / 3, "3 of 9"),
+        (12, 9, 100, "12 of 9"),
+        (1e299, 1e-10, 100, "1e+299 of 1e-10"),
+        (-5, 9, 0, "-5 of 9"),
+        (5, -2, 0, ""),
+        (5, 0, 0, ""),
+    ],
+)
+def test_whatever_a_task_tells_of_its_progress_is_a_share_of_all(done: float, total: float, percent: float, told: str) -> None:
+    assert words.percent(done, total) == pytest.approx(percent)
+    assert words.progress(Running("a", "job", "work", "worker", 1, 1.0, done, total, "")) == told
+
+
 @pytest.mark.parametrize(("count", "told"), [(0, "0 B"), (999, "999 B"), (1400, "1.4 kB"), (180e6, "180 MB"), (3e15, "3000 TB")])
 def test_sizes_are_told_in_a_unit_that_fits(count: float, told: str) -> None:
     assert words.size(count) == told
@@ -61,7 +77,7 @@ def test_what_is_no_plain_data_is_told_by_its_size_and_never_unpickled() -> None
         told = values.call_of(details(payload))
         assert (told == "") == (payload == b"")
         assert not payload or told.startswith(f"{len(payload)} B, not shown: "), told
-    assert values.shown(evil).startswith(f"{len(evil)} B, not shown: ")
+    assert values.result_of(details(value=evil)).startswith(f"{len(evil)} B, not shown: ")
     assert "taskyard.Cluster(url).job('job').results()" in values.result_of(details(value=evil))
 
 
@@ -69,7 +85,7 @@ def test_results_are_told_as_json_and_text_as_it_is() -> None:
     assert values.result_of(details(value=encode("two\nlines"))) == "two\nlines"
     assert json.loads(values.result_of(details(value=encode({"a": (1, 2.5)})))) == {"a": [1, 2.5]}
     assert json.loads(values.result_of(details(value=pack_values(0.1, [1, 4, 9])))) == [1, 4, 9]
-    assert values.shown(encode("x" * 30_000)) == "x" * 20_000 + "\n… and 10,000 characters more"
+    assert values.result_of(details(value=encode("x" * 30_000))) == "x" * 20_000 + "\n… and 10,000 characters more"
 
 
 def test_a_traceback_is_the_text_that_came_with_the_failure() -> None:

@@ -28,9 +28,11 @@ from tests.measured import tell
 
 TASKS, WORKERS = 100_000, 200
 JOBS, SERIES = 100, 1000
-LEASED, FAILED = 400, 300
+BROKEN = 100
+"""Tasks of each job that has failed, one for each time."""
 PATHS = ["/", "/workers", "/jobs", "/tasks", "/tasks?state=failed"]
-TASK = "/task?id=job0-0"
+TASK = "/task?id=broken0-0"
+TIMES = 3
 FIRST_PAINT_SECONDS, ACTION_SECONDS = 2.0, 0.5
 LOOKS, HURRY = int(os.environ.get("DASHBOARD_LOOKS", "600")), 0.02
 """Ten minutes' worth of looks, one of which is begun every so many seconds instead of every second. An hour has 3600."""
@@ -52,13 +54,13 @@ ACTION = """async ([button, said]) => {
 """Seconds from a click to the words that say what came of it."""
 ACTIONS = (
     ("/workers", "Drain", "Drain it", "was told"),
-    (TASK, "", "Pause", "Paused"),
-    (TASK, "", "Resume", "lends tasks again"),
-    (TASK, "", "Retry", "ready again"),
-    ("/tasks?state=failed", "Retry all of these", "Retry all", "ready again"),
-    ("/jobs", "Cancel job99", "Cancel the job", "cancelled"),
+    ("/", "", "Pause", "Paused"),
+    ("/", "", "Resume", "lends tasks again"),
+    ("/task?id=broken{n}-0", "", "Retry", "ready again"),
+    ("/tasks?state=failed&job=broken{n}", "Retry all of these", "Retry all", "ready again"),
+    ("/jobs", "Cancel job9{n}", "Cancel the job", "cancelled"),
 )
-"""Where; the button that asks first, if one does; the one that acts; and what is said then."""
+"""Where, ``n`` times; the button that asks first, if one does; the one that acts; and what is said then."""
 
 
 class Crowd:
@@ -96,17 +98,17 @@ class Crowd:
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MasterProcess]:
     """A master with all these tasks, some of which have failed, and workers."""
     with MasterProcess(tmp_path_factory.mktemp("busy")) as master, master.queue() as queue:
-        for number in range(JOBS):
-            payloads = [b"%d" % n for n in range(SERIES)]
-            queue.submit_series([TaskSeries(f"job{number}", 0, f"job{number}", "resize", payloads, 0)])
+        sizes = {f"broken{n}": BROKEN for n in range(TIMES)} | {f"job{n}": SERIES for n in range(JOBS)}
+        for job, size in sizes.items():
+            queue.submit_series([TaskSeries(job, 0, job, "resize", [b"%d" % n for n in range(size)], 0, retries=0)])
         queue.heartbeat("first", {"host": "first", "slots": 2})
-        leases = queue.lease("first", LEASED, 5.0)
-        ends = [failed(one, "exception: OSError: full") if n < FAILED else done(one) for n, one in enumerate(leases)]
-        assert queue.settle("first", ends) == len(ends)
+        leases = queue.lease("first", TIMES * BROKEN, 5.0)
+        assert queue.settle("first", [failed(one, "exception: OSError: full") for one in leases]) == TIMES * BROKEN
+        assert queue.settle("first", list(map(done, queue.lease("first", SERIES // 2, 5.0)))) == SERIES // 2
         queue.leave("first")
         crowd = Crowd(queue)
         assert len(queue.workers()) == WORKERS + 1
-        assert sum(job.tasks for job in queue.jobs(None, 1000, 0)) == TASKS
+        assert sum(job.tasks for job in queue.jobs(None, 1000, 0)) == TASKS + TIMES * BROKEN
         yield master
         crowd.stop()
 
@@ -126,11 +128,14 @@ def cookie_of(dashboard: Dashboard) -> str:
 
 
 def first_paint(page: Page, url: str) -> float:
-    """Seconds until the browser has drawn something of it, whose words are there too."""
-    page.goto(url)
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    drawn = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
-    return float(page.wait_for_function(drawn).json_value()) / 1000
+    """Seconds until the browser has drawn something of it, whose words are there too; the median of three times."""
+    taken = []
+    for _ in range(TIMES):
+        page.goto(url)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        drawn = "performance.getEntriesByName('first-contentful-paint')[0]?.startTime"
+        taken.append(float(page.wait_for_function(drawn).json_value()) / 1000)
+    return median(taken)
 
 
 def test_pages_of_many_tasks_and_workers_are_drawn_at_once_and_do_what_they_are_told_at_once(
@@ -142,21 +147,22 @@ def test_pages_of_many_tasks_and_workers_are_drawn_at_once_and_do_what_they_are_
         page.goto(f"{dashboard.url}/workers?page=5")  # of 48 workers each
         expect(page.get_by_role("button", name="Drain")).to_have_count(WORKERS - 4 * 48)
         expect(page.get_by_role("list", name="Workers that left or were lost")).to_contain_text("first")
-        took = {}
-        for path, question, button, said in ACTIONS:
-            page.goto(dashboard.url + path)
-            if question:
-                page.get_by_role("button", name=question).first.click()
-            expect(page.get_by_role("button", name=button, exact=True)).to_be_visible()
-            took[button] = float(page.evaluate(ACTION, [button, said]))
+        took: dict[str, list[float]] = {button: [] for _, _, button, _ in ACTIONS}
+        for n in range(TIMES):
+            for path, question, button, said in ACTIONS:
+                page.goto(dashboard.url + path.format(n=n))
+                if question:
+                    page.get_by_role("button", name=question.format(n=n)).first.click()
+                expect(page.get_by_role("button", name=button, exact=True)).to_be_visible()
+                took[button].append(float(page.evaluate(ACTION, [button, said])))
         page.context.close()
     tell(
         f"the page before {TASKS:,} tasks and {WORKERS} workers: drawn after"
         f" {', '.join(f'{path} {seconds:.2f} s' for path, seconds in drawn.items())};"
-        f" done after {', '.join(f'{what} {1000 * seconds:.0f} ms' for what, seconds in took.items())}"
+        f" done after {', '.join(f'{what} {1000 * median(seconds):.0f} ms' for what, seconds in took.items())}"
     )
     assert max(drawn.values()) < FIRST_PAINT_SECONDS
-    assert max(took.values()) < ACTION_SECONDS
+    assert max(map(median, took.values())) < ACTION_SECONDS
 
 
 def test_the_dashboard_keeps_its_size_however_often_it_looks_and_is_looked_at(busy: MasterProcess, tmp_path: Path) -> None:

@@ -145,6 +145,26 @@ def test_a_worker_that_the_queue_tells_to_drain_finishes_what_runs_however_long_
     assert later.result(SOON) == other.pid
 
 
+def test_a_worker_that_drains_by_order_keeps_its_last_outcome_for_as_long_as_the_master_is_away(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect, gate: Gate
+) -> None:
+    own_master.start()
+    draining = start_worker(own_master)
+    future = connect(own_master).submit(held, str(gate.folder))
+    wait_until(lambda: gate.begun("task"), "it runs")
+    with own_master.queue() as queue:
+        queue.drain([worker.session for worker in queue.workers()])
+    draining.wait_for("draining")
+    own_master.kill()
+    gate.open()
+    draining.wait_for("its last outcomes wait")
+    own_master.start()
+    assert future.result(SOON) == draining.pid
+    assert draining.wait(SOON) == 0
+    with own_master.queue() as queue:
+        assert queue.stats()["done"] == 1
+
+
 def test_a_drained_worker_that_is_to_stay_does_nothing_until_a_signal(
     own_master: MasterProcess, start_worker: StartWorker, connect: Connect
 ) -> None:

@@ -192,7 +192,7 @@ def test_a_button_does_what_it_says_though_somebody_else_was_quicker(browser: Br
     page = signed_in(browser, dashboard)
     harness.queue.pause(True)
     page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_text("Paused: what runs goes on")).to_be_visible()
+    expect(page.get_by_text("Paused: what runs goes on, nothing new begins.")).to_be_visible()
     assert harness.queue.stats()["paused"] is True
     page.context.close()
     dashboard.close()

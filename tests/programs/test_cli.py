@@ -19,8 +19,8 @@ from tests.programs.tasks import square
 from tests.programs.worker_process import WorkerProcess, environment_of, run
 
 COMMANDS = (
-    "cancel", "forget", "health", "jobs", "local", "map", "results", "retry", "schedules", "show", "status", "submit", "tasks",
-    "verify", "workers",
+    "cancel", "drain", "forget", "health", "jobs", "local", "map", "pause", "results", "resume", "retry", "schedules", "show",
+    "status", "submit", "tasks", "verify", "workers",
 )  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_a_wrong_command_is_exit_2_with_usage(words: str, own_master: MasterProc
 
 def test_the_shell_completes_commands(own_master: MasterProcess) -> None:
     command = Command(own_master, _TASKYARD_COMPLETE="complete_bash", COMP_WORDS="taskyard re", COMP_CWORD="1")
-    assert command.run().stdout.split() == ["results", "retry"]
+    assert command.run().stdout.split() == ["results", "resume", "retry"]
 
 
 @pytest.mark.parametrize("program", ["master", "worker"])

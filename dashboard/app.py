@@ -20,7 +20,7 @@ from dashboard.connections import Connections
 from dashboard.health import health_router
 from dashboard.log import AccessLog
 from dashboard.metrics import Metrics, metrics_router
-from dashboard.page import add_page
+from dashboard.page.mount import add_page
 from dashboard.rest.api import add_api
 from dashboard.rest.repeats import Repeats
 from dashboard.rest.stream import Streams

@@ -140,12 +140,6 @@ class Source:
         self._rates.note(jobs)
         return jobs
 
-    async def job(self, job: str) -> JobInfo | None:
-        """Counts of a job; None: there is none."""
-        found = await self._shared(("job", job), lambda queue: queue.jobs(job, 1, 0))
-        self._rates.note(found)
-        return found[0] if found else None
-
     async def tasks(self, state: State | None, job: str, name: str, text: str, limit: int, after: int) -> list[Found]:
         """A page of tasks, the oldest first; ``name``, ``job`` and ``text`` (part of the id): empty for any."""
         asked = state, job or None, limit, after, name or None, text or None

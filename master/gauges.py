@@ -15,8 +15,9 @@ from typing import NamedTuple
 
 from master import sql
 from master.store import Store
-from taskyard.histogram import EMPTY, add, bucket
+from taskyard.histogram import EMPTY, bucket
 from taskyard.model import Kind, Sample
+from taskyard.samples import merged
 
 SAMPLE_SECONDS = 10.0
 TIERS = ((2 * 3600.0, 60.0), (86400.0, 600.0), (14 * 86400.0, 0.0))
@@ -134,7 +135,7 @@ class Gauges:
         many, buckets = self._since.many, self._since.buckets
         counted = [many[what] for what in ("submitted", "done", "failed", "cancelled")]
         new = Sample._make((at, SAMPLE_SECONDS, *levels, *counted, *map(tuple, buckets.values())))
-        self._write(_merged([*self._read(at - 1, at), new], at, SAMPLE_SECONDS))
+        self._write(merged([*self._read(at - 1, at), new], at, SAMPLE_SECONDS))
         self._sampled = levels
 
     def history(self, since: float, step: float, wall: float) -> list[Sample]:
@@ -145,7 +146,7 @@ class Gauges:
             return self._read(since, until)
         begin = floor(since / step) * step
         steps = _steps(self._read(begin, until), step)
-        return [_merged(samples, end, step) for end, samples in steps if since < end <= until]
+        return [merged(samples, end, step) for end, samples in steps if since < end <= until]
 
     def _thin(self, wall: float) -> None:
         """Make coarser what is old; a step is put together once all of it is."""
@@ -157,7 +158,7 @@ class Gauges:
             for end, samples in _steps(self._read(0.0, floor(old / step) * step, step), step):
                 for sample in samples:
                     self._store.change(sql.REMOVE_SAMPLE, sample.at)
-                self._write(_merged([*self._read(end - 1, end), *samples], end, step))
+                self._write(merged([*self._read(end - 1, end), *samples], end, step))
 
     def _read(self, after: float, until: float, shorter_than: float = inf) -> list[Sample]:
         rows = self._store.rows(sql.SAMPLES, after, until, shorter_than)
@@ -171,21 +172,3 @@ def _steps(samples: Iterable[Sample], step: float) -> Iterator[tuple[float, list
     """Samples by the end of the step in which they are."""
     for number, group in groupby(samples, key=lambda sample: ceil(sample.at / step)):
         yield number * step, list(group)
-
-
-def _merged(samples: list[Sample], at: float, step: float) -> Sample:
-    """Samples that follow each other as one: with the levels of the last, and the sums of what was counted; as long as ``step``,
-    or as the longest of them."""
-    wait, run = EMPTY, EMPTY
-    for sample in samples:
-        wait, run = add(wait, sample.wait), add(run, sample.run)
-    return samples[-1]._replace(
-        at=at,
-        seconds=max(step, *(sample.seconds for sample in samples)),
-        submitted=sum(sample.submitted for sample in samples),
-        done=sum(sample.done for sample in samples),
-        failed=sum(sample.failed for sample in samples),
-        cancelled=sum(sample.cancelled for sample in samples),
-        wait=wait,
-        run=run,
-    )

@@ -299,18 +299,19 @@ def count(state: object, job: object, name: object, text: object) -> str:
 
 
 def _asked(state: object, job: object, name: object, text: object) -> str:
-    asked = {"state = ?": state, "job = ?": job, "name = ?": name, "instr(id, ?)": text}
-    return " AND ".join(words for words, value in asked.items() if value is not None) or "TRUE"
+    return _all({"state = ?": state, "job = ?": job, "name = ?": name, "instr(id, ?)": text})
+
+
+def _all(conditions: dict[str, object]) -> str:
+    """Those that are asked for: whose argument is not None."""
+    return " AND ".join(words for words, value in conditions.items() if value is not None) or "TRUE"
 
 
 def failed(name: object, job: object, cause: object) -> str:
     """Prefix and number of failed tasks, those that failed first. What is None is not asked for; the rest are the arguments, and
     a limit."""
-    asked = {"name = ?": name, "job = ?": job, "substr(cause, 1, length(?)) = ?": cause}
-    where = " AND ".join(
-        ["state = 'failed' AND ended IS NOT NULL", *(words for words, value in asked.items() if value is not None)]
-    )
-    return f"SELECT prefix, number FROM task WHERE {where} ORDER BY ended LIMIT ?"
+    where = _all({"name = ?": name, "job = ?": job, "substr(cause, 1, length(?)) = ?": cause})
+    return f"SELECT prefix, number FROM task WHERE state = 'failed' AND ended IS NOT NULL AND {where} ORDER BY ended LIMIT ?"
 
 
 ADD_SERIES = """

@@ -27,6 +27,7 @@ PROTOCOL = 4
 State = Literal["ready", "leased", "delayed", "done", "failed", "cancelled"]
 OPEN_STATES: tuple[State, ...] = ("ready", "leased", "delayed")
 END_STATES: tuple[State, ...] = ("done", "failed", "cancelled")
+STATES = (*OPEN_STATES, *END_STATES)
 
 BY_CAUSE = -1
 """``Task.retries``: none after an exception, which would come again; two after a cause that took the slot with it."""

@@ -9,8 +9,9 @@ from math import ceil, floor
 from typing import Any
 
 from dashboard.page.look import COLOURS
-from taskyard.histogram import EMPTY, add, quantile
+from taskyard.histogram import EMPTY, quantile
 from taskyard.model import Sample
+from taskyard.samples import merged, only_levels
 
 GRACE = 3.0
 """Seconds after the end of a step within which its sample may still come."""
@@ -128,17 +129,9 @@ def on_grid(samples: Sequence[Sample], shown: Range, now: float) -> list[Sample]
     for number in range(1, count + 1):
         at = begin + number * shown.step
         within = samples[bisect_left(moments, at - shown.step + 1e-6) : bisect_left(moments, at + 1e-6)]
-        last = within[-1] if within else last
-        grid.append(_together(within, last, at, shown.step))
+        grid.append(merged([only_levels(last), *within], at, shown.step))
+        last = grid[-1]
     return grid
-
-
-def _together(samples: Sequence[Sample], last: Sample, at: float, step: float) -> Sample:
-    wait, run = EMPTY, EMPTY
-    for sample in samples:
-        wait, run = add(wait, sample.wait), add(run, sample.run)
-    counts = {name: sum(getattr(sample, name) for sample in samples) for name in ("submitted", "done", "failed", "cancelled")}
-    return last._replace(at=at, seconds=max([step, *(sample.seconds for sample in samples)]), wait=wait, run=run, **counts)
 
 
 def options(plot: Plot, grid: Sequence[Sample]) -> dict[str, Any]:

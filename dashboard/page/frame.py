@@ -68,7 +68,6 @@ class Page:
         self._role_of: RoleOf = request.state.role_of
         self.acts = self._role_of(request) == "full"
         self._updates: list[Callable[[], Awaitable[None]]] = []
-        self._trouble = ""
         ui.page_title(f"{title}: Taskyard")
         ui.add_head_html(THEME_SCRIPT)
         ui.add_css(STYLE)
@@ -86,10 +85,6 @@ class Page:
         except TimeoutError:
             pass  # the timer goes on
         self._timer = ui.timer(PERIOD, self._renew, immediate=False)
-
-    async def refresh(self) -> None:
-        """Do them now."""
-        await self._update()
 
     async def _renew(self) -> None:
         if self._role_of(self._request) is None:  # a page may stay open for longer than its token counts

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from taskyard.model import State
-
-COLOURS: dict[str, str] = {
+COLOURS = {
     "ready": "#0072B2",
     "leased": "#E69F00",
     "delayed": "#CC79A7",
@@ -14,7 +12,7 @@ COLOURS: dict[str, str] = {
     "failed": "#D55E00",
     "cancelled": "#808890",
 }
-ICONS: dict[str, str] = {
+ICONS = {
     "ready": "hourglass_empty",
     "leased": "play_arrow",
     "delayed": "schedule",
@@ -23,7 +21,6 @@ ICONS: dict[str, str] = {
     "cancelled": "block",
 }
 """A shape for each state, beside its colour and its name."""
-STATES: tuple[State, ...] = ("ready", "leased", "delayed", "done", "failed", "cancelled")
 FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b5f96"/>'
     '<path d="M7 9h18M7 16h12M7 23h6" stroke="#fff" stroke-width="3.4" stroke-linecap="round"/></svg>'

@@ -11,10 +11,10 @@ from nicegui.element import Element
 
 from dashboard.page import words
 from dashboard.page.frame import Chip, Empty, Page, Text
-from dashboard.page.look import COLOURS, ICONS, STATES
+from dashboard.page.look import COLOURS, ICONS
 from dashboard.page.paging import Pager
 from dashboard.page.rows import Link, Rows
-from taskyard.model import Found, State
+from taskyard.model import STATES, Found, State
 
 ROWS = 50
 LONGEST = 500

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from taskyard.model import BY_CAUSE, END_STATES, OPEN_STATES, State
+from taskyard.model import BY_CAUSE, State
 
 ITEMS = 1000
 """Tasks that one request may name."""
@@ -14,7 +14,6 @@ LONGEST_NAME = 200
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST_NAME)]
 Seconds = Annotated[float, Field(ge=0, lt=1e10, allow_inf_nan=False)]
 Whole = Annotated[int, Field(ge=-(2**31), lt=2**31)]
-STATES = (*OPEN_STATES, *END_STATES)
 
 
 class In(BaseModel):

@@ -10,9 +10,7 @@ from taskyard.calls import MANY, unpack, unpack_outcomes
 from taskyard.cli.base import JobOption, Json, Limit, app, connect, in_python, moment, opened, show, show_rows
 from taskyard.codec import decode_error, one_line
 from taskyard.errors import TaskyardError
-from taskyard.model import END_STATES, OPEN_STATES, Attempt, Details, WorkerInfo
-
-STATES = (*OPEN_STATES, *END_STATES)
+from taskyard.model import STATES, Attempt, Details, WorkerInfo
 
 
 @app.command(epilog="Example: taskyard health && echo fine")

@@ -8,11 +8,11 @@ import pytest
 
 from dashboard.page import charts, values, words
 from dashboard.page.charts import PLOTS, RANGES, Range
-from dashboard.page.look import COLOURS, ICONS, STATES
+from dashboard.page.look import COLOURS, ICONS
 from taskyard.calls import pack_function, pack_many, pack_retry_on, pack_values
 from taskyard.codec import encode, encode_error, encode_json
 from taskyard.histogram import EMPTY, bucket
-from taskyard.model import Details, Running, Sample
+from taskyard.model import STATES, Details, Running, Sample
 
 
 @pytest.mark.parametrize(

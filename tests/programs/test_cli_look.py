@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 
 from taskyard import Cluster
-from taskyard.cli.look import STATES
-from taskyard.model import Outcome, Task
+from taskyard.model import STATES, Outcome, Task
 from tests.contract.master_process import MasterProcess
 from tests.harness import InThread, wait_until
 from tests.programs.command import Command

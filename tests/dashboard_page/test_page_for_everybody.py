@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from taskyard.codec import encode, encode_error
 from tests.dashboard_page.running import DESKTOP, PHONE, SMALL_PHONE, Dashboard, signed_in
-from tests.harness import AUTHKEY, Harness, done, failed, task
+from tests.harness import AUTHKEY, Harness, done, failed, task, wait_until
 
 EVIL = "<img src=x onerror=alert(1)>{{ 7 * 7 }}`${8 * 8}`"
 WIDE = """[...document.querySelectorAll("a, button, h1, h2, .card")]
@@ -191,6 +191,10 @@ def test_a_button_does_what_it_says_though_somebody_else_was_quicker(browser: Br
     dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))
     page = signed_in(browser, dashboard)
     harness.queue.pause(True)
+    knowing = page.context.new_page()
+    wait_until(
+        lambda: knowing.goto(dashboard.url) and knowing.get_by_text("The queue is paused").is_visible(), "it has been heard"
+    )
     page.get_by_role("button", name="Pause").click()
     expect(page.get_by_text("Paused: what runs goes on, nothing new begins.")).to_be_visible()
     assert harness.queue.stats()["paused"] is True

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import asyncio
 import re
+import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Iterator
@@ -76,3 +78,31 @@ def open_pages(address: str, cookie: str, paths: list[str]) -> Iterator[list[Ope
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
         loop.close()
+
+
+@contextmanager
+def pages_of_another_process(address: str, cookie: str, paths: list[str]) -> Iterator[None]:
+    """These pages stay open, and what they do with what they are sent takes nothing from who else runs in this process."""
+    command = [sys.executable, "-m", __spec__.name, address, cookie, *paths]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        yield
+        process.stdin.close()
+        told = process.stdout.read()
+        assert process.wait(60) == 0
+    assert max(map(int, told.split())) > 0, f"updates of the pages: {told}"
+
+
+def main() -> None:
+    """Open the pages of the command line until the standard input ends; say then how often each was renewed."""
+    address, cookie, *paths = sys.argv[1:]
+    with open_pages(address, cookie, paths) as pages:
+        print("open", flush=True)
+        sys.stdin.read()
+        print(*(page.updates for page in pages))
+
+
+if __name__ == "__main__":
+    main()

@@ -5,9 +5,11 @@ WAL with ``synchronous=FULL``: when COMMIT returns, the transaction is on the di
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -172,6 +174,23 @@ class Store:
                 self._cut = 0
         except sqlite3.Error as error:
             raise self._in_words(error) from error
+
+    def copy_to(self, path: Path) -> None:
+        """Write what is committed into another file, whole or not at all; call it between transactions. It takes as long as copying
+        the file does."""
+        fresh = path.with_name(path.name + ".new")
+        try:
+            fresh.unlink(missing_ok=True)
+            with closing(sqlite3.connect(fresh)) as copy:
+                self._db.backup(copy)
+                copy.execute("PRAGMA journal_mode=DELETE")  # one file, with nothing beside it
+            fresh.replace(path)
+        except (OSError, sqlite3.Error) as error:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
+                raise StoreFull(f"the disk has no room for a copy of {self.path} at {path}: free some space") from None
+            raise StoreBroken(f"{self.path} can't be copied to {path}: {error}") from None
 
     def has_room(self) -> bool:
         """Whether the disk had, not a second ago, so much room that what is written now will find its own."""

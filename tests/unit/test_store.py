@@ -418,3 +418,29 @@ def test_a_disk_of_which_nothing_can_be_learned_counts_as_one_without_room(
     with closing(Store(tmp_path)) as opened, monkeypatch.context() as patched:
         patched.setattr("os.statvfs", fail)
         assert not opened.has_room()
+
+
+# Copies
+
+
+def test_a_copy_holds_what_is_committed_and_opens_as_a_store(store: Store, tmp_path: Path) -> None:
+    put(store, 1)
+    store.commit()
+    (tmp_path / "copy").mkdir()
+    store.copy_to(tmp_path / "copy" / FILE)
+    put(store, 2)
+    store.commit()
+    with closing(Store(tmp_path / "copy")) as copy:
+        assert count(copy) == 1
+    assert [path.name for path in (tmp_path / "copy").iterdir()] == [FILE]
+
+
+def test_a_copy_that_cannot_be_written_leaves_the_former_one(store: Store, tmp_path: Path) -> None:
+    put(store, 1)
+    store.commit()
+    path = tmp_path / "copy.db"
+    path.write_bytes(b"the former one")
+    (tmp_path / "copy.db.new").mkdir()
+    with pytest.raises(StoreBroken, match="can't be copied to"):
+        store.copy_to(path)
+    assert path.read_bytes() == b"the former one"

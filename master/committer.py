@@ -17,6 +17,7 @@ from typing import Any
 
 from master.engine import Engine
 from master.poll import Poll
+from master.store import LeadLost
 from taskyard.errors import StoreBroken, StoreFull, TaskyardError
 from taskyard.log import get_logger
 
@@ -148,7 +149,7 @@ class Committer:
         while not call.answered.acquire(timeout=1.0):
             if self.ended.is_set() and not call.answered.acquire(blocking=False):
                 # A master that stops closes its connections; whoever waits comes back when it is there again.
-                raise self.broken if isinstance(self.broken, StoreBroken) else EOFError
+                raise self.broken if isinstance(self.broken, StoreBroken) and not isinstance(self.broken, LeadLost) else EOFError
         if call.error is not None:
             try:
                 raise call.error
@@ -248,7 +249,8 @@ class Committer:
         if isinstance(error, StoreFull):
             self._tell_full(error)
         elif isinstance(error, StoreBroken):
-            call.error, call.ran = error, True
+            if not isinstance(error, LeadLost):  # whose callers are to ask the next leader
+                call.error, call.ran = error, True
             raise error
         else:
             logger.exception("a call failed")

@@ -22,13 +22,13 @@ from taskyard.log import get_logger, set_up_logging
 from taskyard.pulse import BEAT_SECONDS
 from taskyard.settings import SYSTEM_CAS, Settings, TlsFiles, load_settings
 from taskyard.transport import RemoteQueue
+from taskyard.urls import is_nats
 
 
 def run() -> int:
     """Serve until a signal; returns the exit code. Raises `taskyard.errors.TaskyardError`."""
     settings = load_settings()
     set_up_logging(settings)
-    logger = get_logger("master")
     stop = threading.Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -39,35 +39,60 @@ def run() -> int:
     for stale in filter(None, (settings.master_health_file, settings.master_address_file)):
         stale.unlink(missing_ok=True)
     allow_descriptors()
-    store = Store(settings.master_data)
-    engine = Engine(
-        store,
-        lease_time=settings.master_lease,
-        bound=settings.master_bound,
-        payload_limit=settings.master_payload_limit,
-    )
-    committer = Committer(engine)
-    keyring = keyring_of(settings)
-    context = tls_context(settings)
-    try:
-        server = QueueServer(committer, (settings.master_host, settings.master_port), keyring, context)
-    except OSError as error:
-        address, why = f"{settings.master_host}:{settings.master_port}", os.strerror(error.errno or 0)
-        raise SettingsError(f"can't listen on {address} (MASTER_HOST, MASTER_PORT): {why}") from None
-    host, port = server.listener.address
-    if settings.master_address_file is not None:  # who connects now is answered in a moment
-        tell_address(settings.master_address_file, f"{host}:{port}")
-    counts = engine.stats()
-    committer.start()
-    server.start()
-    logger.info("serving", address=f"{host}:{port}", data=str(store.path), ready=counts["ready"], delayed=counts["delayed"])
-    threading.Thread(target=show_pulse, args=(settings, keyring, port), name="pulse", daemon=True).start()
-    while not stop.wait(0.2) and not committer.ended.is_set():
+    keyring, context = keyring_of(settings), tls_context(settings)
+    if is_nats(settings.taskyard_url):
+        from master.replica.program import run_one_of_many
+
+        return run_one_of_many(settings, keyring, context, stop)
+    serving = Serving(settings, Store(settings.master_data), keyring, context)
+    serving.start()
+    while not stop.wait(0.2) and not serving.committer.ended.is_set():
         pass
-    logger.info("stopping")
-    server.close()
-    committer.stop()
-    return getattr(committer.broken, "exit_code", 1) if committer.broken else 0
+    serving.stop()
+    broken = serving.committer.broken
+    return getattr(broken, "exit_code", 1) if broken else 0
+
+
+class Serving:
+    """A store behind the port, from `start` until `stop`. Raises `SettingsError` when the port can't be had."""
+
+    def __init__(self, settings: Settings, store: Store, keyring: Keyring, context: ssl.SSLContext | None) -> None:
+        self._settings = settings
+        self._keyring = keyring
+        self._stopped = threading.Event()
+        engine = Engine(
+            store,
+            lease_time=settings.master_lease,
+            bound=settings.master_bound,
+            payload_limit=settings.master_payload_limit,
+        )
+        self.committer = Committer(engine)
+        try:
+            self._server = QueueServer(self.committer, (settings.master_host, settings.master_port), keyring, context)
+        except OSError as error:
+            address, why = f"{settings.master_host}:{settings.master_port}", os.strerror(error.errno or 0)
+            raise SettingsError(f"can't listen on {address} (MASTER_HOST, MASTER_PORT): {why}") from None
+        self.host, self.port = self._server.listener.address
+
+    def start(self) -> None:
+        """Serve, and show that all is well."""
+        settings, store = self._settings, self.committer.engine.store
+        if settings.master_address_file is not None:  # who connects now is answered in a moment
+            tell_address(settings.master_address_file, f"{self.host}:{self.port}")
+        counts = self.committer.engine.stats()
+        self.committer.start()
+        self._server.start()
+        told = {"data": str(store.path), "ready": counts["ready"], "delayed": counts["delayed"]}
+        get_logger("master").info("serving", address=f"{self.host}:{self.port}", **told)
+        arguments = (settings, self._keyring, self.port, self._stopped)
+        threading.Thread(target=show_pulse, args=arguments, name="pulse", daemon=True).start()
+
+    def stop(self) -> None:
+        """Answer what was asked, then end all connections and close the store."""
+        get_logger("master").info("stopping")
+        self._stopped.set()
+        self._server.close()
+        self.committer.stop()
 
 
 def allow_descriptors() -> None:
@@ -86,8 +111,8 @@ def tell_address(path: Path, address: str) -> None:
         raise SettingsError(f"MASTER_ADDRESS_FILE={str(path)!r} can't be written: {error.strerror}") from None
 
 
-def show_pulse(settings: Settings, keyring: Keyring, port: int) -> None:
-    """Ask this master as any client would, over its port, and touch the health file after each answer.
+def show_pulse(settings: Settings, keyring: Keyring, port: int, stopped: threading.Event) -> None:
+    """Ask this master as any client would, over its port, and touch the health file after each answer, until it stops.
 
     With TLS it trusts exactly the master's own certificate. It shows the same, unless it is given another for clients: one for
     servers alone, as public CAs make them, is no client's.
@@ -100,19 +125,19 @@ def show_pulse(settings: Settings, keyring: Keyring, port: int) -> None:
         scheme, files = "managers", TlsFiles(own[0], *shown, pinned=True)
     authkey = partial(keyring.any_of, "shared", "admin", "client")
     told = ""
-    while True:
+    while not stopped.is_set():
         try:
-            with RemoteQueue(f"{scheme}://{host}:{port}", authkey, files=files) as queue:
-                while True:
+            with RemoteQueue(f"{scheme}://{host}:{port}", authkey, 2 * BEAT_SECONDS, files=files) as queue:
+                while not stopped.is_set():
                     queue.stats()
                     told = ""
                     settings.master_health_file.touch()
-                    threading.Event().wait(BEAT_SECONDS)
+                    stopped.wait(BEAT_SECONDS)
         except TaskyardError as error:  # such as an expired certificate, for which clients refuse this master too
-            if str(error) != told:
+            if str(error) != told and not stopped.is_set():
                 told = str(error)
                 get_logger("master").error("this master can't reach itself, and turns unhealthy", error=told)
-        threading.Event().wait(BEAT_SECONDS)
+        stopped.wait(BEAT_SECONDS)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:

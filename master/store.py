@@ -31,6 +31,10 @@ LOG_BYTES = 16 * 1024 * 1024
 _READ_ONLY = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH)
 
 
+class LeadLost(StoreBroken):
+    """With several masters: another one leads now, or this one can't know that it does. Nothing is answered any more."""
+
+
 class Store:
     """Statements and transactions on the queue's file. Used by one thread at a time.
 
@@ -45,8 +49,11 @@ class Store:
         self._cut = 0
         """Pages cut off since the file became shorter."""
         self._look_again = 0.0
+        self._open()
+
+    def _open(self) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
             self._db = self._connect()
         except (OSError, sqlite3.Error) as error:
             raise StoreBroken(
@@ -87,14 +94,24 @@ class Store:
             verdict = " ".join(run("PRAGMA quick_check(1)").fetchone()[0].split())
             if verdict != "ok":
                 raise StoreBroken(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
-        if version < sql.VERSION:
-            self._db.create_function("prefix_of", 1, lambda task_id: split_id(task_id)[0], deterministic=True)
-            self._db.create_function("number_of", 1, lambda task_id: split_id(task_id)[1], deterministic=True)
-            steps = " ".join(sql.MIGRATIONS[version:])
-            self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={sql.VERSION}; COMMIT;")
+        self.version = version
+        """The format that the file has."""
+        self._bring_up_to_date()
         # Says now, not at the first submit, that the file can't be written. A full disk is no reason not to start.
         run("BEGIN IMMEDIATE")
         run("ROLLBACK")
+
+    def _bring_up_to_date(self) -> None:
+        self._migrate(sql.VERSION)
+
+    def _migrate(self, version: int) -> None:
+        if self.version >= version:
+            return
+        self._db.create_function("prefix_of", 1, lambda task_id: split_id(task_id)[0], deterministic=True)
+        self._db.create_function("number_of", 1, lambda task_id: split_id(task_id)[1], deterministic=True)
+        steps = " ".join(sql.MIGRATIONS[self.version : version])
+        self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={version}; COMMIT;")
+        self.version = version
 
     # Statements
 
@@ -176,8 +193,8 @@ class Store:
             raise self._in_words(error) from error
 
     def copy_to(self, path: Path) -> None:
-        """Write what is committed into another file, whole or not at all; call it between transactions. It takes as long as copying
-        the file does."""
+        """Write what is committed into another file, whole or not at all; call it between transactions. It takes as long as
+        copying the file does."""
         fresh = path.with_name(path.name + ".new")
         try:
             fresh.unlink(missing_ok=True)

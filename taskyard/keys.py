@@ -13,12 +13,17 @@ from contextlib import suppress
 from pathlib import Path
 
 from taskyard.errors import SettingsError
-from taskyard.settings import Settings
+from taskyard.settings import Settings, load_settings
 
 Authkey = bytes | Callable[[], bytes]
 """A key, or what tells it whenever a connection is made: it may change."""
 KEY_FILES = ("/run/secrets/taskyard_authkey", "/run/taskyard/authkey")
 """Looked at in this order when neither TASKYARD_AUTHKEY nor TASKYARD_AUTHKEY_FILE is set."""
+NATS_FILES = {
+    "client": ("/run/secrets/taskyard_nats_client", "/run/taskyard/nats-client"),
+    "master": ("/run/secrets/taskyard_nats_master", "/run/taskyard/nats-master"),
+}
+"""Passwords of the users of NATS, looked at in this order where no setting names a file."""
 
 
 def find_authkey(settings: Settings) -> bytes:
@@ -46,6 +51,17 @@ def follow_authkey(settings: Settings) -> Callable[[], bytes]:
         return last
 
     return current
+
+
+def find_nats_password(user: str) -> str:
+    """The password of NATS's user ``client`` or ``master``; empty where there is none: NATS may ask for none.
+
+    Raises `SettingsError` when its file can't be read.
+    """
+    settings = load_settings()
+    named = settings.master_nats_password_file if user == "master" else settings.taskyard_nats_password_file
+    path = named or next(filter(is_there, map(Path, NATS_FILES[user])), None)
+    return "" if path is None else read_keys(path)[0].decode()
 
 
 def read_keys(path: Path) -> list[bytes]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
-from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -40,6 +39,7 @@ class Settings(BaseSettings):
     taskyard_url: str = "manager://127.0.0.1:5000"
     taskyard_authkey: str = Field(default="", repr=False)
     taskyard_authkey_file: Path | None = None
+    taskyard_nats_password_file: Path | None = None
     taskyard_tls_ca: Path | None = None
     taskyard_tls_cert: Path | None = None
     taskyard_tls_key: Path | None = None
@@ -48,6 +48,9 @@ class Settings(BaseSettings):
 
     master_host: str = "127.0.0.1"
     master_port: int = Field(default=5000, ge=0, le=65535)
+    master_advertise: str = ""
+    master_replicas: Literal[1, 3, 5] = 1
+    master_nats_password_file: Path | None = None
     master_tls_cert: Path | None = None
     master_tls_key: Path | None = None
     master_tls_client_ca: Path | None = None
@@ -124,20 +127,3 @@ def load_settings() -> Settings:
         raise SettingsError(f"{name}={first['input']!r}: {first['msg']}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"the file .env can't be read: {error}") from None
-
-
-def parse_url(url: str) -> tuple[str, int]:
-    """Host and port of a ``manager://host:port`` or ``managers://`` URL (port 5000 when absent). Raises `SettingsError`."""
-    try:
-        parts = urlsplit(url)
-        scheme, host, port = parts.scheme, parts.hostname, 5000 if parts.port is None else parts.port
-    except ValueError:  # a port that is none, half a pair of brackets
-        scheme, host, port = "", None, 0
-    if scheme not in ("manager", "managers") or not host or not port:
-        raise SettingsError(f"TASKYARD_URL={url!r}: expected manager://HOST:PORT, for instance manager://master:5000")
-    return host, port
-
-
-def is_tls(url: str) -> bool:
-    """Whether a URL that `parse_url` takes means TLS."""
-    return urlsplit(url).scheme == "managers"

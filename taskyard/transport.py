@@ -9,11 +9,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing import AuthenticationError
 from multiprocessing.managers import BaseManager
 from typing import Any, Self, TypeVar
 
-from taskyard import errors, tls, wire
+from taskyard import errors, finder, tls, wire
 from taskyard.errors import (
     BadRequest,
     PayloadTooLarge,
@@ -23,7 +24,7 @@ from taskyard.errors import (
     WrongKey,
     WrongVersion,
 )
-from taskyard.keys import Authkey
+from taskyard.keys import Authkey, find_nats_password
 from taskyard.model import (
     PROTOCOL,
     Attempt,
@@ -53,7 +54,8 @@ from taskyard.series import (
     to_leases,
     to_results,
 )
-from taskyard.settings import SYSTEM_CAS, TlsFiles, is_tls, parse_url
+from taskyard.settings import SYSTEM_CAS, TlsFiles
+from taskyard.urls import is_nats, is_tls, parse_url
 
 logger = logging.getLogger("taskyard")
 
@@ -99,7 +101,8 @@ class RemoteQueue:
         self, url: str, authkey: Authkey, patience: float | None = None, name: str = "", files: TlsFiles = SYSTEM_CAS
     ) -> None:
         self.url = url
-        self.address = parse_url(url)
+        self.address = ("", 0) if is_nats(url) else parse_url(url)
+        """With several masters: that of the last one that was found to lead."""
         self.generation = 0
         """Grows with each connection made; leases of an earlier one were given back by the master."""
         self.limits: dict[str, int] = {}
@@ -108,6 +111,7 @@ class RemoteQueue:
         self._name = name
         self._files = files
         self._context = tls.client_context(files) if is_tls(url) else None
+        self._finder = finder.share(url, "client", partial(find_nats_password, "client"), self._context) if is_nats(url) else None
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._conn: wire.PlainConnection | None = None
@@ -138,6 +142,9 @@ class RemoteQueue:
             wire.shut_down(conn)
         with self._lock:
             self._drop()
+            held, self._finder = self._finder, None
+        if held is not None:
+            finder.release(held)
 
     def __enter__(self) -> Self:
         return self
@@ -365,6 +372,8 @@ class RemoteQueue:
     def _drop(self) -> None:
         conn, self._conn = self._conn, None
         if conn is not None:
+            if self._finder is not None:
+                self._finder.unwatch(conn)
             conn.close()
 
     def _connect_patiently(self) -> wire.PlainConnection:
@@ -403,6 +412,8 @@ class RemoteQueue:
         raise Unreachable(f"the connection to {self.url} was closed")
 
     def _connect_once(self, seconds: float) -> wire.PlainConnection:
+        if self._finder is not None:
+            self.address = self._finder.find(seconds)
         authkey = self._authkey if isinstance(self._authkey, bytes) else self._authkey()
         conn = wire.open_connection(self.address, authkey, seconds, self._secure)
         try:
@@ -425,6 +436,8 @@ class RemoteQueue:
         except BaseException:
             conn.close()
             raise
+        if self._finder is not None:
+            self._finder.watch(conn, self.address)
         self.limits = {"payload": hello["payload_limit"], "message": hello["message_limit"]}
         conn.max_bytes = hello["message_limit"]
         wire.bound_waits(conn, LONGEST_WAIT + SILENCE, SILENCE)

@@ -10,7 +10,8 @@ import pytest
 
 from taskyard.errors import SettingsError
 from taskyard.keys import find_authkey, make_authkey
-from taskyard.settings import Settings, available_cpus, load_settings, parse_url
+from taskyard.settings import Settings, available_cpus, load_settings
+from taskyard.urls import parse_url
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,9 @@ import pytest
 from master.program import tls_context
 from taskyard import tls
 from taskyard.errors import SettingsError
-from taskyard.settings import NO_FILE, Settings, TlsFiles, is_tls, load_settings
+from taskyard.settings import NO_FILE, Settings, TlsFiles, load_settings
 from taskyard.transport import RemoteQueue
+from taskyard.urls import is_tls
 from tests.certificates import SCRIPT, make_certificates
 
 

@@ -1,0 +1,122 @@
+"""Finds the master that leads, where the queue has several: NATS is asked, and tells when it is another one."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import threading
+from collections.abc import Callable
+from os import getpid
+from time import monotonic
+from typing import Any
+
+import nats.errors
+
+from taskyard import wire
+from taskyard.broker import Broker
+from taskyard.errors import Unreachable
+from taskyard.urls import NatsUrl, parse_nats_url
+
+Address = tuple[str, int]
+FRESH_SECONDS = 1.2
+"""What a leader said of itself (`master.replica.lead` has it say so twice a second) is true for so long."""
+
+
+def where_subject(queue: str) -> str:
+    """On which the leader is asked for its address."""
+    return f"{queue}.where"
+
+
+def leads_subject(queue: str) -> str:
+    """On which the leader says again and again that it leads, and where."""
+    return f"{queue}.leads"
+
+
+class Finder:
+    """Asks NATS at ``url`` as ``user``. Connections given to `watch` are shut down as soon as another master leads."""
+
+    def __init__(self, url: NatsUrl, user: str, password: Callable[[], str], context: ssl.SSLContext | None) -> None:
+        self._queue = url.queue
+        self._broker = Broker(url, user, password, context)
+        self._opened = False
+        self._lock = threading.Lock()
+        self._found: Address | None = None
+        self._heard = 0.0
+        self._watched: dict[wire.PlainConnection, Address] = {}
+        self.users = 0
+
+    def find(self, seconds: float) -> Address:
+        """The address of the master that leads. Raises OSError when nobody tells one in time, `taskyard.errors.WrongKey`."""
+        with self._lock:
+            if not self._opened:
+                try:
+                    self._broker.open(max(1.0, seconds))
+                except Unreachable as error:
+                    raise ConnectionError(str(error)) from None
+                self._broker.run(self._broker.client.subscribe(leads_subject(self._queue), cb=self._hear), 5.0)
+                self._opened = True
+        found = self._found
+        if found is None or monotonic() - self._heard > FRESH_SECONDS:
+            try:
+                answer = self._broker.run(self._broker.client.request(where_subject(self._queue), b"", seconds), seconds + 1)
+            except nats.errors.NoRespondersError:
+                raise ConnectionError("NATS knows no master that leads") from None
+            except (nats.errors.Error, TimeoutError, OSError):
+                raise ConnectionError(f"NATS at {self._broker.servers} does not answer") from None
+            found = self._note(answer.data)
+        return found
+
+    def watch(self, conn: wire.PlainConnection, address: Address) -> None:
+        """Shut a connection down once the master at ``address`` leads no more."""
+        with self._lock:
+            self._watched[conn] = address
+
+    def unwatch(self, conn: wire.PlainConnection) -> None:
+        """It is closed."""
+        with self._lock:
+            self._watched.pop(conn, None)
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._broker.close()
+
+    async def _hear(self, message: Any) -> None:
+        self._note(message.data)
+
+    def _note(self, told: bytes) -> Address:
+        host, port = json.loads(told)["address"].rsplit(":", 1)
+        self._found, self._heard = (host.strip("[]"), int(port)), monotonic()
+        with self._lock:
+            former = [conn for conn, address in self._watched.items() if address != self._found]
+            for conn in former:
+                del self._watched[conn]
+                wire.shut_down(conn)
+        return self._found
+
+
+_finders: dict[tuple[int, str, str], Finder] = {}
+_making = threading.Lock()
+
+
+def share(url: str, user: str, password: Callable[[], str], context: ssl.SSLContext | None) -> Finder:
+    """The finder of this process for a URL; give it back by `release`. Raises `taskyard.errors.SettingsError`."""
+    parsed = parse_nats_url(url)
+    key = (getpid(), url, user)
+    with _making:
+        if key not in _finders:
+            _finders[key] = Finder(
+                parsed, parsed.user or user, (lambda: parsed.password) if parsed.password else password, context
+            )
+        _finders[key].users += 1
+        return _finders[key]
+
+
+def release(finder: Finder) -> None:
+    """Nobody asks it any more, as far as who has shared it goes."""
+    with _making:
+        finder.users -= 1
+        if finder.users:
+            return
+        for key in [key for key, one in _finders.items() if one is finder]:
+            del _finders[key]
+    finder.close()

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes into .env which base images to use, where the default ones can't be had; what stands there already stays. Usage: choose-images.sh [monitoring]
+# Writes into .env which base images to use, where the default ones can't be had; what stands there already stays. Usage: choose-images.sh [monitoring] [nats]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 chosen=$(deploy/base-images.sh "$@")

@@ -15,7 +15,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
-up: host ## Build and start the cluster, WORKERS=5, run the job and show its results
+up: engine host ## Build and start the cluster, WORKERS=5, run the job and show its results; ENGINE=nats, nats-single or embedded
 	docker compose build --quiet
 	@docker compose rm --force job >/dev/null 2>&1 # else its former results would show again
 	docker compose up --detach --wait --scale worker=$(WORKERS) || { docker compose logs --no-log-prefix job; exit 1; }
@@ -123,6 +123,9 @@ lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	docker compose -f compose.yaml -f compose.keys.yaml config --quiet
 	docker compose -f compose.yaml -f compose.tls.yaml config --quiet
 	docker compose -f compose.yaml -f compose.keys.yaml -f compose.tls.yaml config --quiet
+	docker compose -f compose.yaml -f compose.nats.yaml config --quiet
+	docker compose -f compose.yaml -f compose.nats.yaml -f compose.nats.single.yaml config --quiet
+	docker compose -f compose.yaml -f compose.nats.yaml -f compose.nats.tls.yaml config --quiet
 	CLUSTER_URL=managers://queue:5000 docker compose -f compose.yaml -f compose.join.yaml config --quiet
 	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
 	docker compose -f compose.yaml -f deploy/monitoring/compose.yaml config --quiet
@@ -162,6 +165,15 @@ fuzz: $(VENV)/.installed ## Attack the master's port for MINUTES=10, from SEED o
 clean: ## Remove the cluster with its volumes and images, and what the tests made
 	docker compose --profile tools down --volumes --rmi local --remove-orphans
 	rm -rf $(VENV) .venv-* build/bench build/sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: deploy-swarm
+deploy-swarm: host ## Deploy to a Docker Swarm, or roll out what has changed: STACK=stack or single-master (deploy/swarm.sh --help)
+	@deploy/swarm.sh $(STACK)
+
+# What keeps the queue: .env remembers it, so that all other targets do.
+.PHONY: engine
+engine:
+	@$(if $(ENGINE),deploy/choose-engine.sh $(ENGINE))
 
 # Docker, Compose and a base image: found, or installed and built.
 .PHONY: host

@@ -50,7 +50,7 @@ class Exchange:
         self._number = 0
         """Of the next call."""
         self._sender = Sender(self._sending, self._calls, job, self._note_known)
-        self._reader = Reader(self._reading, self._calls, job, self._sender.is_sent)
+        self._reader = Reader(self._reading, self._calls, job, self._sender.is_sent, self._sender.send_again)
         self._failure: TaskyardError | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=f"taskyard-{name}", daemon=True)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from taskyard import outbox
 from taskyard.calls import BY_VALUE
 from taskyard.errors import BadRequest, PayloadTooLarge, QueueFull, StoreFull
 from taskyard.functions import why_refused
 from taskyard.futures import Key, OpenCalls
+from taskyard.kept import Kept
 from taskyard.options import Options
 from taskyard.outbox import Outbox, Parcel
 from taskyard.transport import SHORT_BYTES, RemoteQueue
+from taskyard.urls import is_nats
 
 SEND_TASKS = 2000
 """Tasks in one submit, at most; what came in while the last one was under way goes together."""
@@ -31,6 +33,8 @@ class Sender:
         self._job = job
         self._note_known = note_known
         self._outbox = Outbox()
+        self._kept = Kept(calls) if is_nats(queue.url) else None
+        """Servers of NATS that lose their power together may lose what they have acknowledged."""
         self._idle = False
         """Whether the thread waits for calls to send."""
         self._posted: tuple[bytes, list[Parcel]] | None = None
@@ -66,6 +70,15 @@ class Sender:
     def is_sent(self, key: Key) -> bool:
         """Whether the queue has a call, or refused it."""
         return key < self._sent_below if isinstance(key, int) else key in self._sent_keys
+
+    def send_again(self, keys: Iterable[Key]) -> set[Key]:
+        """Send calls that the queue has lost once more; returns which of them can be."""
+        with self._news:
+            parcels = [] if self._kept is None else self._kept.take(set(keys))
+            self._outbox.extendleft(reversed(parcels))
+            self.unsent += outbox.count(parcels)
+            self._news.notify_all()
+        return {key for parcel in parcels for key in parcel.all_keys()}
 
     def run(self) -> None:
         """Send until no more calls are taken and none is open. Raises what ends the traffic for good, as `WrongKey`."""
@@ -104,10 +117,10 @@ class Sender:
         """Without calls that were cancelled meanwhile."""
         wanted: list[Parcel] = []
         for parcel in batch:
-            if all(map(self._calls.__contains__, parcel.keys())):
+            if all(map(self._calls.__contains__, parcel.all_keys())):
                 wanted.append(parcel)
             else:
-                wanted.extend(outbox.without(parcel, map(self._calls.__contains__, parcel.keys())))
+                wanted.extend(outbox.without(parcel, map(self._calls.__contains__, parcel.all_keys())))
         return wanted
 
     def _note_sent(self, batch: list[Parcel]) -> None:
@@ -118,6 +131,8 @@ class Sender:
                 else:
                     self._sent_keys.add(key)
             self._sent_keys &= self._calls.keys()
+            if self._kept is not None:
+                self._kept.add(batch)
             self.unsent -= outbox.count(batch)
             if not self.unsent:
                 self._news.notify_all()
@@ -147,7 +162,7 @@ class Sender:
             return False
         except (BadRequest, PayloadTooLarge) as error:
             if size == 1:
-                self._calls.fail(batch[0].keys(), error)
+                self._calls.fail(batch[0].all_keys(), error)
                 return True
             left = Outbox(batch)
             return self._submit(left.take(size // 2)) and self._submit(list(left))
@@ -167,5 +182,5 @@ class Sender:
             return batch
         for parcel in batch:
             if parcel.options.name == BY_VALUE:
-                self._calls.fail(parcel.keys(), BadRequest(refused))
+                self._calls.fail(parcel.all_keys(), BadRequest(refused))
         return [parcel for parcel in batch if parcel.options.name != BY_VALUE]

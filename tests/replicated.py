@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from taskyard import Cluster
-from taskyard.errors import Unreachable
 from taskyard.transport import RemoteQueue
+from taskyard.urls import QUEUE
 from tests.nats_servers import NatsServers
 from tests.ports import free_port
 
@@ -36,6 +36,11 @@ class Program:
         """Let it run."""
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self._command, env=self._environment, cwd=self.folder, stdout=log, stderr=log)
+
+    @property
+    def runs(self) -> bool:
+        """Whether it does."""
+        return self.process is not None and self.process.poll() is None
 
     def signal(self, number: int) -> None:
         """Send it a signal."""
@@ -65,9 +70,11 @@ class Replicated:
     """``url``: where its queue is. Its masters' data, logs and addresses are in folders below ``folder``."""
 
     def __init__(self, folder: Path, servers: NatsServers, masters: int, workers: int, queue: str = "", app: str = "") -> None:
-        self.url = servers.url + (f"/{queue}" if queue else "")
+        self.name = queue or QUEUE
+        self.url = f"{servers.url}/{self.name}"
         root = Path(__file__).parents[1]
         settings = {"TASKYARD_URL": self.url, "TASKYARD_AUTHKEY": AUTHKEY, "PYTHONPATH": str(root)}
+        self._settings = settings
         self.masters: dict[str, Program] = {}
         """By the addresses at which they serve when they lead."""
         self.workers: list[Program] = []
@@ -95,8 +102,13 @@ class Replicated:
         """An executor on it."""
         return Cluster(self.url, AUTHKEY.encode())
 
+    def run_command(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line."""
+        command = [sys.executable, "-m", "taskyard", *words]
+        return subprocess.run(command, env=os.environ | self._settings, capture_output=True, text=True, timeout=60, check=False)
+
     def leader(self) -> Program:
-        """The master that leads now. Raises `Unreachable`."""
+        """The master that leads now."""
         with self.queue(10.0) as queue:
             queue.connect()
             return self.masters["{}:{}".format(*queue.address)]
@@ -111,7 +123,7 @@ class Replicated:
     def close(self) -> None:
         """End all that runs."""
         for program in (*self.workers, *self.masters.values()):
-            if program.process is not None and program.process.poll() is None:
+            if program.runs:
                 program.stop()
 
     def __enter__(self) -> Self:
@@ -119,6 +131,3 @@ class Replicated:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-__all__ = ["AUTHKEY", "Program", "Replicated", "Unreachable"]

@@ -175,7 +175,7 @@ class Harness:
         if not self.committer.ended.is_set():
             self.committer.stop()
         if self._member is not None:
-            self._member.end()
+            self._member.end(self._folder / "follower")
         assert self.committer.broken is None, f"the master ended by itself: {self.committer.broken!r}"
 
     def _start(self, address: tuple[str, int]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import sqlite3
 import uuid
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 
@@ -64,10 +66,17 @@ def supply(many: int) -> Supply:
     return Supply(many)
 
 
+def content(path: Path) -> list[str]:
+    """All that a store's file has, but for how long its log is."""
+    with closing(sqlite3.connect(path)) as db:
+        return list(db.iterdump())
+
+
 class Member:
     """The one master of a new queue."""
 
     def __init__(self, many: int) -> None:
+        self._many = many
         self._queue = supply(many).take()
         self.url, self.log = self._queue.url, self._queue.log
         self._lead: Lead | None = None
@@ -77,6 +86,7 @@ class Member:
         self._revision = self.log.hold("test", "", self.log.holder().revision)
         store = ReplicaStore(folder, self.log)
         store.lead("test", "0")
+        self._leading = store.path
         return store
 
     def lead(self, committer: Committer, address: tuple[str, int]) -> None:
@@ -92,8 +102,13 @@ class Member:
         if self._lead is not None:
             self._lead.end()
 
-    def end(self) -> None:
-        """Disconnect, and leave nothing on NATS."""
+    def end(self, folder: Path) -> None:
+        """See that a follower, in this folder, has what the leader has; disconnect, and leave nothing on NATS."""
         self.lead_no_more()
+        if self._many == 1:  # three servers tell it nothing else
+            follower = ReplicaStore(folder, self.log)
+            follower.catch_up()
+            follower.close()
+            assert content(follower.path) == content(self._leading)
         self.log.delete()
         self.log.close()

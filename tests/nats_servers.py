@@ -22,7 +22,7 @@ START_SECONDS = 30.0
 class NatsServer:
     """One server; it keeps what it has in its folder, also over `kill` and `start`."""
 
-    def __init__(self, folder: Path, name: str, routes: list[int], number: int) -> None:
+    def __init__(self, folder: Path, name: str, routes: list[int], number: int, more: str) -> None:
         self.name = name
         self.port = free_port()
         self.monitor = free_port()
@@ -34,7 +34,7 @@ class NatsServer:
         )
         self._config.write_text(
             f"listen: 127.0.0.1:{self.port}\nserver_name: {name}\nhttp: 127.0.0.1:{self.monitor}\nmax_payload: 1MB\n"
-            f"jetstream {{ store_dir: {folder / name}, {alone} }}\n{cluster if len(routes) > 1 else ''}\n"
+            f"jetstream {{ store_dir: {folder / name}, {alone} }}\n{cluster if len(routes) > 1 else ''}\n{more}\n"
         )
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -70,12 +70,12 @@ class NatsServer:
 
 
 class NatsServers:
-    """So many servers, ready for JetStream."""
+    """So many servers, ready for JetStream; ``more``: to be added to the configuration of each."""
 
-    def __init__(self, folder: Path, many: int) -> None:
+    def __init__(self, folder: Path, many: int, more: str = "") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         routes = [free_port() for _ in range(many)]
-        self.all = [NatsServer(folder, f"n{number}", routes, number) for number in range(many)]
+        self.all = [NatsServer(folder, f"n{number}", routes, number, more) for number in range(many)]
         self.url = "nats://" + ",".join(f"127.0.0.1:{server.port}" for server in self.all)
         for server in self.all:
             server.start()

@@ -288,7 +288,7 @@ class Log:
 
     async def _snapshots(self) -> list[int]:
         try:
-            return sorted(int(info.name) for info in await (await self._store()).list())
+            return sorted(int(info.name) for info in await (await self._store()).list() if not info.deleted)
         except js_errors.NotFoundError:
             return []
 

@@ -99,9 +99,10 @@ class Within:
 
     def look(self) -> Look:
         """See `Eye.look`."""
-        *counts, ages, workers = self._ask("look")
-        told = (WorkerInfo._make(one) for one in workers)
-        return Look(*counts, tuple(ages), tuple(one._replace(tasks=tuple(one.tasks)) for one in told))
+        told = self._ask("look")
+        workers = (WorkerInfo._make(one) for one in told["workers"])
+        told["workers"] = tuple(one._replace(tasks=tuple(one.tasks)) for one in workers)
+        return Look(**told | {"ages": tuple(told["ages"])})
 
     def drain(self, sessions: Sequence[str]) -> int:
         """See `Eye.drain`."""
@@ -180,7 +181,7 @@ def serve() -> None:
         verb, *arguments = json.loads(line)
         try:
             near = near or Near()
-            answer = {"answer": near.look() if verb == "look" else near.drain(*arguments)}
+            answer: dict[str, Any] = {"answer": near.look()._asdict() if verb == "look" else near.drain(*arguments)}
         except TaskyardError as error:
             answer = {"error": type(error).__name__, "message": str(error)}
         print(json.dumps(answer), flush=True)

@@ -95,6 +95,7 @@ class Autoscaler:
             if str(error) != self._trouble:
                 self._tell(f"nothing is changed meanwhile: {error}")
             self._trouble = str(error)
+            self._governor = None  # a time in which nobody looked is no quiet one
             return None
         if self._trouble:
             self._tell("it goes on")

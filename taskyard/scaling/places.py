@@ -23,7 +23,7 @@ class Place(NamedTuple):
     host: str
     """What its worker calls its host."""
     started: float
-    """Epoch seconds; 0: it has not."""
+    """Epoch seconds; 0: it has not, or its end is told by ``ended`` alone."""
     ended: bool = False
     """Its worker has ended for good and well: it has drained."""
 
@@ -128,21 +128,26 @@ class Swarm:
         latest: dict[Any, dict[str, Any]] = {}
         ids = docker("service", "ps", "--quiet", "--no-trunc", self.name).split()
         for task in sorted(docker_json("inspect", "--type", "task", *ids) if ids else [], key=lambda one: str(one["CreatedAt"])):
-            latest[task["Slot"]] = task  # the others of a slot are its past
+            if task["DesiredState"] != "remove":
+                latest[task["Slot"]] = task  # the others of a slot are its past
         return [_place(task) for task in latest.values()]
 
     def grow(self, by: int) -> None:
         """See `Crew.grow`."""
-        self._scale(by)
+        self._scale(self._replicas() + by)
 
     def remove(self, places: Sequence[Place]) -> None:
         """See `Crew.remove`."""
-        ended = sum(place.ended for place in places)  # with more Swarm would end some that run
-        if ended:
-            self._scale(-ended)
+        replicas, others = self._replicas(), sum(not place.ended for place in self.places())
+        # Never fewer than there are others: of a slot that is removed already its task may still be told of.
+        fewer = max(others, replicas - sum(place.ended for place in places))
+        if fewer < replicas:
+            self._scale(fewer)
 
-    def _scale(self, by: int) -> None:
-        replicas = self._spec()["Mode"]["Replicated"]["Replicas"] + by
+    def _replicas(self) -> int:
+        return int(self._spec()["Mode"]["Replicated"]["Replicas"])
+
+    def _scale(self, replicas: int) -> None:
         docker("service", "scale", "--detach", f"{self.name}={replicas}")
 
     def _spec(self) -> dict[str, Any]:
@@ -159,5 +164,4 @@ class Swarm:
 def _place(task: dict[str, Any]) -> Place:
     status = task["Status"]
     container = status.get("ContainerStatus", {}).get("ContainerID", "")
-    started = epoch(status["Timestamp"]) if status["State"] == "running" else 0.0
-    return Place(task["ID"], container[:12], started, ended=status["State"] == "complete")
+    return Place(task["ID"], container[:12], 0.0, ended=status["State"] == "complete")

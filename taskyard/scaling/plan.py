@@ -81,9 +81,10 @@ def load_of(look: Look, staff: Staff, seconds: float, busy: float) -> Load:
 
 def steps_to(count: int, staff: Staff) -> Steps:
     """What brings the workers to this number: more of them, or some of them told to drain, the idle ones first, and of these the
-    youngest. A worker that drains does not come back; one that is not heard of yet is let come first."""
+    youngest. A worker that drains does not come back. One that is not heard of is let come first, and drains no other: it may
+    never come."""
     if count >= staff.size:
         return Steps(grow=count - staff.size)
-    many = min(staff.size - count, DRAINING_AT_ONCE - len(staff.draining))
+    many = min(len(staff.working) - count, DRAINING_AT_ONCE - len(staff.draining))
     idle_first = sorted(staff.working, key=lambda one: (one[1].busy > 0 or one[1].leased > 0, one[1].leased, -one[0].started))
     return Steps(drain=tuple(worker for _, worker in idle_first[: max(0, many)]))

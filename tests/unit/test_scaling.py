@@ -170,8 +170,14 @@ def test_steps_lead_to_the_number_and_never_under_it(target: int, states: list[s
     staff = muster(places, workers)
     steps = steps_to(target, staff)
     assert not (steps.grow and steps.drain)
-    assert staff.size + steps.grow - len(steps.drain) == max(target, min(staff.size, states.count("coming")))
+    assert staff.size + steps.grow >= target
+    assert len(staff.working) - len(steps.drain) == min(target, len(staff.working))
     assert {one.host for one in steps.drain} <= {str(n) for n, state in enumerate(states) if state in ("idle", "busy")}
+
+
+def test_a_worker_that_never_comes_costs_no_other_its_place() -> None:
+    staff = muster([place("a"), place("broken")], [worker("a")])
+    assert steps_to(1, staff) == (0, ())
 
 
 # Turns

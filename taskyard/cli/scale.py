@@ -102,6 +102,7 @@ def _waits_for(scaler: Scaler, now: float) -> str:
 def _crew(service: str, swarm: str | None, alone: bool) -> Iterator[Crew]:
     """The crew that is meant; ``alone``: nobody else on this host scales it meanwhile. Raises `TaskyardError`."""
     crew: Crew = Swarm(swarm) if swarm is not None else Compose(service)
+    crew.places()  # where there is no engine, that is said now
     with socket.socket(socket.AF_UNIX) as lock:
         try:
             if alone:

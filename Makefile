@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 WORKERS ?= 5
 N ?= 8
+MIN ?= 1
+MAX ?= 20
 ROUNDS ?= 5
 SCALE ?= 1
 MINUTES ?= 10
@@ -41,6 +43,10 @@ logs: ## Follow the logs of master and workers
 .PHONY: scale
 scale: ## Run N=8 workers
 	docker compose up --detach --no-recreate --wait --scale worker=$(N) worker
+
+.PHONY: autoscale
+autoscale: .venv-scale/.installed ## Run MIN=1 to MAX=20 workers, as many as the load wants, until Ctrl-C (docs/scaling.md)
+	@.venv-scale/bin/python -m taskyard autoscale --min $(MIN) --max $(MAX)
 
 .PHONY: status
 status: ## Count tasks by state, list the workers
@@ -183,6 +189,11 @@ host:
 
 $(VENV)/.installed: requirements/dev.txt
 	@deploy/python-env.sh $(VENV)
+	@touch $@
+
+# The command line on this host: it asks the cluster's own containers, and `docker`.
+.venv-scale/.installed: requirements/worker.txt
+	@deploy/python-env.sh .venv-scale requirements/worker.txt
 	@touch $@
 
 .venv-%/.installed: requirements/%.txt

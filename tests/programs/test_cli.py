@@ -20,8 +20,8 @@ from tests.programs.tasks import square
 from tests.programs.worker_process import WorkerProcess, environment_of, run
 
 COMMANDS = (
-    "cancel", "drain", "forget", "health", "jobs", "local", "map", "pause", "results", "resume", "retry", "schedules", "show",
-    "status", "submit", "tasks", "verify", "workers",
+    "autoscale", "cancel", "drain", "forget", "health", "jobs", "local", "map", "pause", "results", "resume", "retry", "scale",
+    "schedules", "show", "status", "submit", "tasks", "verify", "workers",
 )  # fmt: skip
 
 

@@ -158,6 +158,10 @@ sbom: host .venv-audit/.installed ## Write bills of material of the images into 
 bench: .venv-bench/.installed ## Measure speed beside the standard library; a look: make bench ROUNDS=1 SCALE=0.05
 	.venv-bench/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE)
 
+.PHONY: bench-replicas
+bench-replicas: .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
+	.venv-bench/bin/python -m bench --only replicas --rounds $(ROUNDS) --scale $(SCALE)
+
 .PHONY: bench-peers
 bench-peers: .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
 	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }

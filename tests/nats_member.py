@@ -11,13 +11,13 @@ from contextlib import closing
 from functools import cache
 from pathlib import Path
 
+from bench import nats_servers
 from master.committer import Committer
 from master.replica.lead import Lead
 from master.replica.log import Log
 from master.replica.store import ReplicaStore
 from taskyard.broker import Broker
 from taskyard.urls import parse_nats_url
-from tests import nats_servers
 
 OPEN_SECONDS = 30.0
 AHEAD = 12

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any, Self
 
+from bench.ports import free_port
 from taskyard.settings import TlsFiles
 from taskyard.transport import RemoteQueue
-from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 AUTHKEY = b"the key of a real master"

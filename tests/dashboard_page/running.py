@@ -12,10 +12,10 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bench.ports import free_port
 from taskyard.local import LocalCluster
 from taskyard.settings import Settings
 from tests.harness import wait_until
-from tests.ports import free_port
 
 FULL, READ = "the full token of the page's tests, long enough", "the read-only token of the page's tests, long enough"
 expect.set_options(timeout=15_000)

@@ -10,14 +10,14 @@ from time import monotonic
 
 import pytest
 
+from bench.nats_servers import NatsServer, NatsServers
+from bench.replicated import Replicated
 from bench.tasks import square
 from master.replica.log import Log
 from taskyard.broker import Broker
 from taskyard.urls import parse_nats_url
 from tests.harness import wait_until
 from tests.measured import tell
-from tests.nats_servers import NatsServer, NatsServers
-from tests.replicated import Replicated
 
 BEFORE, AFTER, AFTER_SECONDS = 2000, 3000, 3.0
 """Results before a blow; and so many, for so long, after it."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.nats_servers import NatsServers
 from master import sql
 from master.replica import log as log_module
 from master.replica.entries import Claim, Turn, pack_claim, pack_turn
@@ -19,7 +20,6 @@ from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable, WrongKey
 from taskyard.urls import parse_nats_url
 from tests.nats_member import NewQueue, content
-from tests.nats_servers import NatsServers
 
 Make = Callable[[str], ReplicaStore]
 

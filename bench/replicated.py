@@ -11,11 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from bench.nats_servers import NatsServers
+from bench.ports import free_port
 from taskyard import Cluster
 from taskyard.transport import RemoteQueue
 from taskyard.urls import QUEUE
-from tests.nats_servers import NatsServers
-from tests.ports import free_port
 
 AUTHKEY = "the key of a replicated queue"
 START_SECONDS = 30.0

@@ -1,4 +1,4 @@
-"""Ports for servers of tests."""
+"""Ports for servers that are started for a while."""
 
 from __future__ import annotations
 

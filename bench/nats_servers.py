@@ -1,4 +1,4 @@
-"""NATS for tests: real servers as plain processes, one alone or three that keep copies of each other's streams."""
+"""NATS: real servers as plain processes, one alone or three that keep copies of each other's streams."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
-from tests.ports import free_port
+from bench.ports import free_port
 
 START_SECONDS = 30.0
 
@@ -110,7 +110,7 @@ class NatsServers:
 
 @cache
 def shared(many: int) -> NatsServers:
-    """Servers for all tests of this process, which end with it."""
+    """Servers for all in this process who want so many; they end with it."""
     folder = Path(mkdtemp(prefix="taskyard-nats-"))
     servers = NatsServers(folder, many)
     atexit.register(shutil.rmtree, folder)

@@ -111,9 +111,14 @@ distribute_images() {
     done
     return
   fi
+  local copies=() copy
   for host in "${SWARM_MANAGER:-}" ${SWARM_HOSTS:-}; do
-    copy_images "$host"
+    copy_images "$host" &
+    copies+=($!)
     covered+=("$(on "$host" info --format '{{.Swarm.NodeID}}')")
+  done
+  for copy in "${copies[@]}"; do
+    wait "$copy" || fail "images could not be copied to all hosts: can this user log in there, does each have the room?"
   done
   for host in $(manager node ls -q); do
     [[ " ${covered[*]} " == *" $host "* ]] \
@@ -214,4 +219,4 @@ wait_until_well
 say "all services are healthy; running app/job.py ..."
 run python -m app.job
 say "Next: deploy/swarm.sh run python -m taskyard workers; the dashboard: docker service ps ${STACK_NAME}_dashboard tells its host, then"
-say "'ssh -L 8080:127.0.0.1:${DASHBOARD_PORT:-8080} HOST', http://127.0.0.1:8080, token: docker service logs. Away: docker stack rm $STACK_NAME"
+say "'ssh -L 8080:127.0.0.1:${DASHBOARD_PORT:-8080} HOST', http://127.0.0.1:8080, link: 'docker exec' its container, python -m dashboard link. Away: docker stack rm $STACK_NAME"

@@ -107,6 +107,14 @@ class Log:
         """Disconnect."""
         self._broker.close()
 
+    def delete(self) -> None:
+        """Delete the queue from NATS, with all that it has."""
+        for name in (self.name, self.lead_name, f"OBJ_{self.bucket}"):
+            try:
+                self._run(self._js.delete_stream(name))
+            except js_errors.NotFoundError:
+                pass
+
     # Messages
 
     def state(self) -> LogState:

@@ -10,9 +10,9 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.cluster.project import Project, inside
-from tests.contract.master_process import free_port
 from tests.dashboard_page.running import DESKTOP, PHONE, browsing
 from tests.harness import wait_until
+from tests.ports import free_port
 
 TASKS = 300
 FILE = "/tmp/price-list"  # within the workers

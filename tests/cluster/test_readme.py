@@ -17,8 +17,8 @@ import pytest
 
 from tests.cluster.clone import blocks_of, make_clone, remove_cluster, typed
 from tests.cluster.project import Project, clean_environment
-from tests.contract.master_process import free_port
 from tests.harness import wait_until
+from tests.ports import free_port
 
 NAMES = {"COMPOSE_PROJECT_NAME": "taskyard-readme", "PROJECT": "taskyard-readme-mail"}
 OWN_IMAGES = {"TASKYARD_VERSION": "readme"}  # since one of these tests edits the app

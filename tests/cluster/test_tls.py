@@ -10,8 +10,8 @@ import pytest
 
 from tests.certificates import make_certificates
 from tests.cluster.project import ROOT, SHIPPED, Project, health, inside
-from tests.contract.master_process import free_port
 from tests.harness import wait_until
+from tests.ports import free_port
 
 WORKERS = 2
 

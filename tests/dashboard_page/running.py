@@ -14,8 +14,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from taskyard.local import LocalCluster
 from taskyard.settings import Settings
-from tests.contract.master_process import free_port
 from tests.harness import wait_until
+from tests.ports import free_port
 
 FULL, READ = "the full token of the page's tests, long enough", "the read-only token of the page's tests, long enough"
 expect.set_options(timeout=15_000)

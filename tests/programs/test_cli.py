@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.master_process import ROOT, MasterProcess, free_port
+from tests.contract.master_process import ROOT, MasterProcess
 from tests.harness import wait_until
+from tests.ports import free_port
 from tests.programs.command import Command
 from tests.programs.tasks import square
 from tests.programs.worker_process import WorkerProcess, environment_of, run

@@ -17,8 +17,9 @@ from taskyard import Cluster
 from taskyard.errors import PayloadTooLarge, Unreachable, WrongKey
 from taskyard.model import JobInfo
 from taskyard.transport import RemoteQueue
-from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
+from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.harness import InThread, wait_until
+from tests.ports import free_port
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, give_back, held, pair, slow_square, square
 from tests.programs.worker_process import WorkerProcess, is_alive

@@ -5,7 +5,7 @@ Needs root. The bridge is in a namespace too, so that nothing of this machine's 
 
 from __future__ import annotations
 
-import json
+import itertools
 import os
 import shutil
 import signal
@@ -13,7 +13,6 @@ import subprocess
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import Self
 
@@ -26,6 +25,10 @@ HOSTS = 3
 NAME = "tysw"
 """With which names of namespaces and network devices begin: a device's may have 15 characters."""
 NETWORK = "10.213.0"
+STACK = "taskyard"
+VERSION = "swarm-test"
+KEY = "the-admin-key-of-these-tests"
+"""Also the password of NATS's user client: a client that is no service of the swarm is given no secrets."""
 
 
 def run(*words: str | Path, check: bool = True) -> str:
@@ -132,9 +135,10 @@ class Host:
 
 
 class Rig:
-    """All hosts; every one a manager of the swarm."""
+    """All hosts; every one a manager of the swarm. ``source``: a clone, from which stacks are deployed."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: Path) -> None:
+        self._source = source
         self._undo = ExitStack()
 
     def __enter__(self) -> Self:
@@ -147,8 +151,8 @@ class Rig:
                 run("ip", "netns", "del", f"{NAME}{number}", check=False)
             run("ip", "netns", "add", f"{NAME}0")
             undo.callback(run, "ip", "netns", "del", f"{NAME}0", check=False)
-            run("ip", "-n", f"{NAME}0", *"link add bridge type bridge".split())
-            run("ip", "-n", f"{NAME}0", *"link set bridge up".split())
+            run("ip", "-n", f"{NAME}0", *["link", "add", "bridge", "type", "bridge"])
+            run("ip", "-n", f"{NAME}0", *["link", "set", "bridge", "up"])
             self.hosts = [Host(number, folder) for number in range(1, HOSTS + 1)]
             for host in self.hosts:
                 undo.callback(host.remove)
@@ -161,6 +165,12 @@ class Rig:
             for host in others:
                 own = ("--advertise-addr", host.address, "--listen-addr", host.address)
                 host.docker("swarm", "join", "--token", token, *own, f"{first.address}:2377")
+            self._key = folder / "key"
+            self._key.write_text(KEY)
+            self._key.chmod(0o644)
+            folder.chmod(0o755)
+            for name in ("admin_key", "nats_client"):
+                first.docker("secret", "create", f"{STACK}_{name}", str(self._key))
             self._undo = undo.pop_all()
         return self
 
@@ -171,10 +181,19 @@ class Rig:
         """As a user does; returns what it printed."""
         manager = manager or self.hosts[0]
         others = [host.socket for host in self.hosts if host is not manager]
-        environment = clean_environment(SWARM_MANAGER=manager.socket, SWARM_HOSTS=" ".join(others), **settings)
+        environment = clean_environment(
+            SWARM_MANAGER=manager.socket, SWARM_HOSTS=" ".join(others), TASKYARD_VERSION=VERSION, **settings
+        )
         words = ["deploy/swarm.sh", *stack.split()]
         ended = subprocess.run(
-            words, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=420
+            words,
+            cwd=self._source,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=420,
         )
         assert ended.returncode == 0, f"{' '.join(words)}: {ended.returncode}\n{ended.stdout}{self.told(manager)}"
         return ended.stdout
@@ -184,18 +203,38 @@ class Rig:
         services = manager.docker("service", "ls", "-q", check=False).split()
         return manager.docker("service", "ps", "--no-trunc", *services, check=False)
 
-    def remove(self, name: str) -> None:
-        """A stack with its volumes."""
-        self.hosts[0].docker("stack", "rm", name)
+    def client(self, host: Host, url: str, *words: str) -> subprocess.Popen[str]:
+        """A program of `tests.swarm` in a container on the stack's network, whose lines are to be read."""
+        image = host.docker("service", "inspect", f"{STACK}_worker", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}")
+        mounts = [("--volume", f"{ROOT}/tests/swarm/load.py:/srv/tests/swarm/load.py:ro")]
+        settings = [("--env", f"TASKYARD_URL={url}"), ("--env", f"TASKYARD_AUTHKEY={KEY}")]
+        settings += [("--env", "TASKYARD_NATS_PASSWORD_FILE=/run/key"), ("--volume", f"{self._key}:/run/key:ro")]
+        options = [word for pair in (*mounts, *settings) for word in pair]
+        command = [
+            "docker",
+            "-H",
+            host.socket,
+            "run",
+            "--rm",
+            "--network",
+            f"{STACK}_queue",
+            *options,
+            image,
+            "python",
+            "-m",
+            *words,
+        ]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def remove(self) -> None:
+        """The stack with its volumes."""
+        self.hosts[0].docker("stack", "rm", STACK)
         for host in self.hosts:
             wait_until(lambda host=host: not host.docker("ps", "-q"), "all containers have ended", 90)  # type: ignore[misc]
             wait_until(lambda host=host: "in use" not in host.docker("volume", "prune", "-af", check=False), "no volume is left")  # type: ignore[misc]
 
 
-def stalls(times: list[float], blow: float, until: float) -> float:
+def longest_stall(times: list[float], blow: float, until: float) -> float:
     """The longest time without a result after a blow."""
     points = [blow, *(when for when in sorted(times) if blow < when < until), until]
-    return max(b - a for a, b in zip(points, points[1:], strict=False))
-
-
-__all__ = ["HOSTS", "Host", "Rig", "json", "monotonic", "run", "stalls"]
+    return max(b - a for a, b in itertools.pairwise(points))

@@ -1,7 +1,7 @@
 """Call task NAME N times, each SECONDS of work, and check every result.
 
-Prints JSON lines: how many came; at the end when each did, from which workers, and what was wrong. What this client saw and what the
-queue tells are one history, which is judged.
+Prints JSON lines: how many came; at the end when each did, from which workers, and what was wrong. What this client saw and
+what the queue tells are one history, which is judged.
 """
 
 from __future__ import annotations

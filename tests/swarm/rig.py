@@ -176,6 +176,9 @@ class Rig:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self._undo.close()
+        made = run("docker", "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference=localhost/*/*:{VERSION}-*")
+        if made:
+            run("docker", "rmi", *made.split())
 
     def deploy(self, stack: str, manager: Host | None = None, **settings: str) -> str:
         """As a user does; returns what it printed."""

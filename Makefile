@@ -99,12 +99,16 @@ mail: host ## The example: send 50 mails through the cluster to a real SMTP serv
 	examples/mail/run.sh
 
 .PHONY: test
-test: host browser $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
+test: host browser nats-server $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
 	$(RUN)/pytest
 
 .PHONY: browser
 browser:
 	@deploy/browser.sh
+
+.PHONY: nats-server
+nats-server: host
+	@deploy/nats-server.sh
 
 .PHONY: guards
 guards: host $(VENV)/.installed ## Take out each guard of docs/security.md and see its tests fail
@@ -159,7 +163,7 @@ bench: .venv-bench/.installed ## Measure speed beside the standard library; a lo
 	.venv-bench/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE)
 
 .PHONY: bench-replicas
-bench-replicas: .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
+bench-replicas: nats-server .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
 	.venv-bench/bin/python -m bench --only replicas --rounds $(ROUNDS) --scale $(SCALE)
 
 .PHONY: bench-peers

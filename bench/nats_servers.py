@@ -17,6 +17,7 @@ from typing import Any
 from bench.ports import free_port
 
 START_SECONDS = 30.0
+ROOT = Path(__file__).parents[1]
 
 
 class NatsServer:
@@ -42,7 +43,7 @@ class NatsServer:
     def start(self) -> None:
         """Let it run."""
         with self._log.open("ab") as log:
-            command = [shutil.which("nats-server") or "nats-server", "-c", str(self._config)]
+            command = [program(), "-c", str(self._config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
     def signal(self, number: int) -> None:
@@ -106,6 +107,16 @@ class NatsServers:
         """End all."""
         for server in self.all:
             server.stop()
+
+
+@cache
+def program() -> str:
+    """Where nats-server is: in PATH, or where `make nats-server` puts it. Raises RuntimeError."""
+    kept = ROOT / "build/nats/nats-server"
+    found = str(kept) if kept.exists() else shutil.which("nats-server")
+    if found is None:
+        raise RuntimeError("there is no nats-server: run 'make nats-server', which puts one into build/nats")
+    return found
 
 
 @cache

@@ -17,7 +17,7 @@ case "${1:-}" in
 esac
 [[ -z ${COMPOSE_FILE:-} ]] || fail "COMPOSE_FILE is set in the environment, so that .env does not count: unset it, or name the files there"
 
-before=$(sed -n 's/^COMPOSE_FILE=//p' .env 2>/dev/null | tail -n 1)
+before=$(grep -s '^COMPOSE_FILE=' .env | tail -n 1 | cut -d = -f 2- || true)
 before=${before:-compose.yaml}
 IFS=: read -ra named <<<"$before"
 for file in "${named[@]}"; do

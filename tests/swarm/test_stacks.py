@@ -51,7 +51,7 @@ def start(rig: Rig, host: Host, url: str, name: str, count: int, seconds: float)
 def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_costs_no_attempt(rig: Rig, clone: Path) -> None:
     rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
     first = rig.hosts[0]
-    load = start(rig, first, MANAGER_URL, "square_at", 4_000, 0.1)
+    load = start(rig, first, MANAGER_URL, "square_at", 5_000, 0.1)
     load.wait_for(500)
     tasks = (clone / "app/tasks.py").read_text()
     with (clone / "app/tasks.py").open("a") as file:
@@ -74,7 +74,7 @@ def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_co
     assert times[-1] > rolled, "it was the middle of a job"
     tell(f"the longest time without a result meanwhile: {longest_stall(times, times[0], times[-1]):.2f} s")
     assert {host.partition(".")[2] for host in ended.pop("hosts")} == {"host1", "host2", "host3"}
-    assert ended == {"results": 4_000, "faults": [], "wrong": [], "why": [], "most_attempts": 1}
+    assert ended == {"results": 5_000, "faults": [], "wrong": [], "why": [], "most_attempts": 1}
     assert (new["results"], new["faults"], new["wrong"], new["most_attempts"]) == (100, [], [], 1)
 
 

@@ -13,7 +13,6 @@ from taskyard.kept import Kept
 from taskyard.options import Options
 from taskyard.outbox import Outbox, Parcel
 from taskyard.transport import SHORT_BYTES, RemoteQueue
-from taskyard.urls import is_nats
 
 SEND_TASKS = 2000
 """Tasks in one submit, at most; what came in while the last one was under way goes together."""
@@ -22,9 +21,17 @@ FULL_PAUSE = 0.5
 
 
 class Sender:
-    """Sends open calls to the queue. ``note_known``: is told of calls with keys of which some were there before."""
+    """Sends open calls to the queue. ``note_known``: is told of calls with keys of which some were there before; ``may_lose``:
+    whether the queue is one that may lose what it has acknowledged, so that it is kept for `send_again`."""
 
-    def __init__(self, queue: RemoteQueue, calls: OpenCalls, job: str, note_known: Callable[[list[Key]], None]) -> None:
+    def __init__(
+        self,
+        queue: RemoteQueue,
+        calls: OpenCalls,
+        job: str,
+        note_known: Callable[[list[Key]], None],
+        may_lose: bool = False,
+    ) -> None:
         self.unsent = 0
         """Calls that the queue does not have yet."""
         self._queue = queue
@@ -33,8 +40,7 @@ class Sender:
         self._job = job
         self._note_known = note_known
         self._outbox = Outbox()
-        self._kept = Kept(calls) if is_nats(queue.url) else None
-        """Servers of NATS that lose their power together may lose what they have acknowledged."""
+        self._kept = Kept(calls) if may_lose else None
         self._idle = False
         """Whether the thread waits for calls to send."""
         self._posted: tuple[bytes, list[Parcel]] | None = None

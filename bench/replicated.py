@@ -70,6 +70,7 @@ class Replicated:
     """``url``: where its queue is. Its masters' data, logs and addresses are in folders below ``folder``."""
 
     def __init__(self, folder: Path, servers: NatsServers, masters: int, workers: int, queue: str = "", app: str = "") -> None:
+        self.folder = folder
         self.name = queue or QUEUE
         self.url = f"{servers.url}/{self.name}"
         root = Path(__file__).parents[1]
@@ -102,10 +103,10 @@ class Replicated:
         """An executor on it."""
         return Cluster(self.url, AUTHKEY.encode())
 
-    def run_command(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the command line."""
-        command = [sys.executable, "-m", "taskyard", *words]
-        return subprocess.run(command, env=os.environ | self._settings, capture_output=True, text=True, timeout=60, check=False)
+    def run(self, module: str, *words: str, seconds: float = 60) -> subprocess.CompletedProcess[str]:
+        """Run a program as a client."""
+        command, environment = [sys.executable, "-m", module, *words], os.environ | self._settings
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=seconds, check=False)
 
     def leader(self) -> Program:
         """The master that leads now."""

@@ -208,6 +208,17 @@ def test_the_queue_of_a_single_master_is_not_mixed_with_another_one(make: Make, 
     assert items(other) == [2]
 
 
+def test_what_a_single_master_has_gone_on_with_is_no_copy_any_more(make: Make) -> None:
+    leader = leading(make("a"))
+    put(leader, 1)
+    leader.close()
+    with closing(Store(leader.path.parent)) as single:
+        assert items(single) == [1]
+        put(single, 2)
+    with pytest.raises(StoreBroken, match="holds a queue of its own"):
+        make("a").catch_up()
+
+
 def test_a_log_that_has_lost_its_end_has_it_again(make: Make, queue: NewQueue) -> None:
     leader, other = leading(make("a")), make("b")
     put(leader, 1)

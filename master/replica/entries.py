@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -61,11 +61,6 @@ def pack_turn(lead: int, turn: Turn, most: int) -> Iterator[bytes]:
         yield HEADER.pack(VERSION, flags, lead) + data[begin : begin + size]
 
 
-def is_claim(message: bytes) -> bool:
-    """Whether a message is a claim."""
-    return bool(HEADER.unpack_from(message)[1] & CLAIM)
-
-
 def lead_of(seq: int, message: bytes) -> int:
     """Who led when a message was written."""
     _, flags, lead = HEADER.unpack_from(message)
@@ -93,8 +88,3 @@ class Assembly:
         if flags & CLAIM:
             return Entry(seq, seq, Claim(*data))
         return Entry(seq, int(lead), Turn(*data))
-
-
-def claims(entries: Sequence[Entry]) -> list[Claim]:
-    """The claims among entries."""
-    return [entry.content for entry in entries if isinstance(entry.content, Claim)]

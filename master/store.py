@@ -104,7 +104,7 @@ class Store:
     def _bring_up_to_date(self) -> None:
         self._migrate(sql.VERSION)
         # Kept by this master alone from now on, it is no copy of what several share (`master.replica.store`) any more.
-        self._db.execute("DROP TABLE IF EXISTS replica")
+        self._db.executescript("DROP TABLE IF EXISTS replica; DROP TABLE IF EXISTS replica_lead;")
 
     def _migrate(self, version: int) -> None:
         if self.version >= version:

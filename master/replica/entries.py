@@ -12,7 +12,7 @@ from taskyard import wire
 from taskyard.errors import StoreBroken
 
 HEADER = struct.Struct(">BBQ")
-"""Version, flags, and who leads: the place in the log of the entry with which it began."""
+"""Version, flags, and who leads: a number that a master draws when it begins to."""
 VERSION = 1
 FIRST, LAST, CLAIM = 1, 2, 4
 Change = tuple[str, bool, Any]
@@ -26,6 +26,8 @@ class Claim(NamedTuple):
     format: int
     """Of the store, from here on (`master.sql.VERSION`)."""
     release: str
+    former: int
+    """Who led before, as far as this master knows: whoever knows better has another history."""
     rebased: bool
     """Whether a snapshot of this place holds what is to be replayed upon, and not what stands before it."""
 
@@ -47,9 +49,9 @@ class Entry(NamedTuple):
     content: Claim | Turn
 
 
-def pack_claim(claim: Claim) -> bytes:
-    """The message of a claim. Its lead is the place that the log gives it."""
-    return HEADER.pack(VERSION, FIRST | LAST | CLAIM, 0) + pickle.dumps(tuple(claim), protocol=5)
+def pack_claim(lead: int, claim: Claim) -> bytes:
+    """The message of a claim."""
+    return HEADER.pack(VERSION, FIRST | LAST | CLAIM, lead) + pickle.dumps(tuple(claim), protocol=5)
 
 
 def pack_turn(lead: int, turn: Turn, most: int) -> Iterator[bytes]:
@@ -61,10 +63,9 @@ def pack_turn(lead: int, turn: Turn, most: int) -> Iterator[bytes]:
         yield HEADER.pack(VERSION, flags, lead) + data[begin : begin + size]
 
 
-def lead_of(seq: int, message: bytes) -> int:
+def lead_of(message: bytes) -> int:
     """Who led when a message was written."""
-    _, flags, lead = HEADER.unpack_from(message)
-    return seq if flags & CLAIM else int(lead)
+    return int(HEADER.unpack_from(message)[2])
 
 
 @dataclass
@@ -85,6 +86,4 @@ class Assembly:
             return None
         data = wire.load(b"".join(self._parts))
         self._parts.clear()
-        if flags & CLAIM:
-            return Entry(seq, seq, Claim(*data))
-        return Entry(seq, int(lead), Turn(*data))
+        return Entry(seq, int(lead), Claim(*data) if flags & CLAIM else Turn(*data))

@@ -5,7 +5,10 @@ The file is a copy that may be lost. It says up to where in the log it goes, in 
 
 from __future__ import annotations
 
+import secrets
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from time import time
 from typing import Any
@@ -18,11 +21,18 @@ from master.store import LeadLost, Store
 from taskyard.errors import StoreBroken, StoreFull
 from taskyard.log import get_logger
 
-PLACE = """CREATE TABLE IF NOT EXISTS replica (
+TABLES = """
+CREATE TABLE IF NOT EXISTS replica (
     applied INTEGER NOT NULL,                 -- place in the log up to which this file goes
-    lead    INTEGER NOT NULL,                 -- who led then: the place of its claim
     born    TEXT NOT NULL                     -- when that log was made
-) STRICT"""
+) STRICT;
+CREATE TABLE IF NOT EXISTS replica_lead (     -- who led from which place on
+    place INTEGER PRIMARY KEY,
+    lead  INTEGER NOT NULL
+) STRICT;
+"""
+LEADS = 1000
+"""Of which it is known how they began: more than there are before anybody has noticed a difference."""
 logger = get_logger("master")
 
 
@@ -36,11 +46,11 @@ class ReplicaStore(Store):
         self._log = log
         self._assembly = Assembly()
         self._lead = 0
-        """Place of the claim with which this master began to lead; 0: it does not."""
+        """The number that this master has drawn; 0: it does not lead."""
         self._changes: list[Change] = []
         self._rows = 0
         self._distrusted = False
-        """Whether the file was thrown away once, since it differed from the log."""
+        """Whether the file was put aside, since it differed from the log, and not all of that was replayed since."""
         self.is_ahead = False
         """Whether this file knows what the log does not, once `catch_up` has looked: NATS has lost the log or its end, or the
         queue was kept by one master alone until now."""
@@ -48,15 +58,13 @@ class ReplicaStore(Store):
         self._born = ""
         self.applied = 0
         """Place in the log up to which this file goes."""
-        self._last_lead = 0
         super().__init__(folder)
 
     def _bring_up_to_date(self) -> None:
         # The format follows the log: what masters of an older release write there has to make sense here.
         self._db.execute("PRAGMA synchronous=NORMAL")  # after a power loss it is merely older
-        self._db.execute(PLACE)
-        kept = self._db.execute("SELECT applied, lead, born FROM replica").fetchone()
-        self.applied, self._last_lead, self._born = kept or (0, 0, self._born)
+        self._db.executescript(TABLES)
+        self.applied, self._born = self._db.execute("SELECT applied, born FROM replica").fetchone() or (0, self._born)
         self._end = self.applied
         """Place of the last message that was read or written."""
 
@@ -65,11 +73,8 @@ class ReplicaStore(Store):
     def catch_up(self) -> None:
         """Replay what the log has. Raises `StoreBroken`, also when a newer release leads."""
         log = self._log.state()
-        if not self._checked:
+        if not self._checked or self.is_ahead or log.last < self._end or log.born != self._born:
             self._check(log)
-            self._checked = True
-        if self.is_ahead and log.last > self._end:
-            self._start_over("the log goes on without what only this master had", keep=True)
         while self._end < log.last:
             try:
                 messages = self._log.read(self._end, log.last)
@@ -81,9 +86,11 @@ class ReplicaStore(Store):
                 entry = self._assembly.add(message.seq, message.data)
                 if entry is not None and not self._apply(entry):
                     break
+        self._distrusted = False
 
     def _check(self, log: LogState) -> None:
         """Compare what this file has with what the log has."""
+        was_ahead, self.is_ahead = self.is_ahead, False
         if self.applied == 0 and self.version > 0:
             if log.last:
                 raise StoreBroken(
@@ -91,23 +98,38 @@ class ReplicaStore(Store):
                     " folder, or the queue's name in TASKYARD_URL to another one (nats://HOST/NAME)"
                 )
             self.is_ahead = True
-        elif self._born not in ("", log.born) and log.last:
-            self._start_over("the log was made anew", keep=True)
+        elif self.applied and not self._is_of(log):
+            self._start_over("the log has another history", keep=True)
         elif self.applied > log.last:
             self.is_ahead = True
-        elif self.applied >= log.first:
-            (message,) = self._log.read(self.applied - 1, self.applied)
-            if lead_of(message.seq, message.data) != self._last_lead:
-                self._start_over("the log has another history")
-        self._born = log.born
+        self._checked, self._born = True, log.born
         if self.is_ahead:
-            logger.warning("the log on NATS lacks what this master has: it is to have it again", log=log.last, store=self.applied)
             self._end = log.last
+            if not was_ahead:
+                told = {"log": log.last, "store": self.applied}
+                logger.warning("the log on NATS lacks what this master has: it is to have it again", **told)
+
+    def _is_of(self, log: LogState) -> bool:
+        """Whether the log's history is that of this file, as far as both go."""
+        place = min(self.applied, log.last)
+        if log.last == 0:
+            return True  # it begins anew
+        if self._born not in ("", log.born):
+            return False
+        if place < log.first:
+            return True  # a snapshot is to be loaded
+        (message,) = self._log.read(place - 1, place)
+        return self._lead_at(place) == lead_of(message.data)
+
+    def _lead_at(self, place: int) -> int:
+        """Who led when this place was written, as this file knows; 0: nobody."""
+        row = super().row("SELECT lead FROM replica_lead WHERE place <= ? ORDER BY place DESC LIMIT 1", place)
+        return 0 if row is None else int(row[0])
 
     def _apply(self, entry: Entry) -> bool:
         """Replay one entry; returns whether the next one can follow."""
         if isinstance(entry.content, Claim):
-            return self._follow(entry.seq, entry.content)
+            return self._follow(entry.seq, entry.lead, entry.content)
         rows = 0
         for statement, many, args in entry.content.changes:
             if many:
@@ -116,17 +138,15 @@ class ReplicaStore(Store):
                 rows += len(super().rows(statement, *args))
             else:
                 rows += super().change(statement, *args)
-        if rows != entry.content.rows or entry.lead != self._last_lead:
+        if entry.lead != self._lead_at(entry.seq) or rows != entry.content.rows:
             self.rollback()
-            if self._distrusted:
-                raise StoreBroken(f"entry {entry.seq} of the log does not fit what stands before it: restore a backup")
-            self._start_over("it differs from what the leader has")
+            self._start_over("it differs from what the leader has", keep=True)
             return False
-        self._note_place(entry.seq, entry.lead)
+        self._note_place(entry.seq)
         super().commit()
         return True
 
-    def _follow(self, seq: int, claim: Claim) -> bool:
+    def _follow(self, seq: int, lead: int, claim: Claim) -> bool:
         if claim.format > sql.VERSION:
             raise StoreBroken(
                 f"master {claim.master} of release {claim.release} leads, whose store has format {claim.format};"
@@ -135,18 +155,28 @@ class ReplicaStore(Store):
         if claim.rebased:
             self._load_snapshot(seq)
             return False
+        if claim.former != self._lead_at(seq):
+            self._start_over("the log has another history", keep=True)
+            return False
         self._migrate(claim.format)
-        self._note_place(seq, seq)
+        self._note_lead(seq, lead)
         super().commit()
         return True
 
-    def _note_place(self, seq: int, lead: int) -> None:
+    def _note_place(self, seq: int) -> None:
         super().change("DELETE FROM replica")
-        super().change("INSERT INTO replica VALUES (?, ?, ?)", seq, lead, self._born)
-        self.applied, self._last_lead = seq, lead
+        super().change("INSERT INTO replica VALUES (?, ?)", seq, self._born)
+        self.applied = seq
+
+    def _note_lead(self, seq: int, lead: int) -> None:
+        self._note_place(seq)
+        for statement, *args in _lead_begins(seq, lead):
+            super().change(statement, *args)
 
     def _start_over(self, why: str, keep: bool = False) -> None:
-        """Make this copy anew; ``keep`` the file beside it, which has what nobody else has."""
+        """Make this copy anew, once; ``keep`` the file beside it, which may have what nobody else has."""
+        if self._distrusted:
+            raise StoreBroken(f"the log on NATS does not fit itself ({why}): restore a backup")
         self._db.close()
         kept = self.path.with_name(f"{self.path.name}.{int(time())}") if keep else None
         if kept is not None:
@@ -157,15 +187,14 @@ class ReplicaStore(Store):
         self._distrusted, self.is_ahead, self._assembly = True, False, Assembly()
         self._open()
 
-    def _load_snapshot(self, seq: int | None = None) -> None:
-        """Put a snapshot in the place of the file; None: the latest."""
+    def _load_snapshot(self, least: int = 0) -> None:
+        """Put the latest snapshot in the place of the file; it has to be of this place or a later one."""
         known = self._log.snapshots()
-        if not known or (seq is not None and seq not in known):
-            raise StoreBroken(f"NATS has no snapshot of the queue {seq or 'and only the end of its log'}: restore a backup")
-        chosen = seq or known[-1]
+        if not known or known[-1] < least:
+            raise StoreBroken("NATS has the end of the queue's log, and no snapshot of what was before: restore a backup")
         fresh = self.path.with_name(self.path.name + ".new")
         try:
-            self._log.load_snapshot(chosen, fresh)
+            self._log.load_snapshot(known[-1], fresh)
         except Gone:  # there is a later one
             return
         self._db.close()
@@ -180,26 +209,33 @@ class ReplicaStore(Store):
     def lead(self, master: str, release: str) -> None:
         """Begin to lead: from now on what is committed stands in the log. Returns once this master has replayed all of it and
         nobody else can write any more."""
+        lead = secrets.randbits(63)
         while not self._lead:
             self.catch_up()
-            claim = Claim(master, sql.VERSION, release, self.is_ahead)
+            former = self._lead_at(self._end)
+            claim = pack_claim(lead, Claim(master, sql.VERSION, release, former, self.is_ahead))
             try:
-                place = self._rebase(claim) if self.is_ahead else self._log.append(self._end, pack_claim(claim))
+                if self.is_ahead:
+                    self._save_rebased(self._end + 1, lead)
+                self._end = self._log.append(self._end, claim)
             except LeadLost:  # the former leader was not done yet
                 continue
-            self._lead = self._end = place
+            self._lead, self.is_ahead = lead, False
         self._migrate(sql.VERSION)
-        self._note_place(self._lead, self._lead)
+        self._note_lead(self._end, lead)
         super().commit()
 
-    def _rebase(self, claim: Claim) -> int:
-        """Let the log go on from what this file has."""
-        place = self._end + 1
+    def _save_rebased(self, place: int, lead: int) -> None:
+        """Let the log go on, from this place, with what this file has."""
         self._migrate(sql.VERSION)
-        self._note_place(place, place)
-        super().commit()
-        self.save_snapshot()
-        return self._log.append(self._end, pack_claim(claim))
+        copy = self.copy()
+        with closing(sqlite3.connect(copy)) as db, db:
+            db.execute("DELETE FROM replica")
+            db.execute("INSERT INTO replica VALUES (?, ?)", (place, self._born))
+            for statement, *args in _lead_begins(place, lead):
+                db.execute(statement, args)
+        self._log.save_snapshot(place, copy)
+        copy.unlink()
 
     def save_snapshot(self) -> None:
         """Keep a copy of the file on NATS, for masters that have less than the log goes back."""
@@ -245,7 +281,7 @@ class ReplicaStore(Store):
         self._forget_turn()
         for message in pack_turn(self._lead, turn, MESSAGE_BYTES):
             self._end = self._log.append(self._end, message)
-        self._note_place(self._end, self._lead)
+        self._note_place(self._end)
         try:
             return super().commit()
         except StoreFull as error:
@@ -258,3 +294,12 @@ class ReplicaStore(Store):
 
     def _forget_turn(self) -> None:
         self._changes, self._rows = [], 0
+
+
+def _lead_begins(place: int, lead: int) -> list[tuple[Any, ...]]:
+    """Statements, with their arguments, that note who leads from this place on."""
+    return [
+        ("DELETE FROM replica_lead WHERE place >= ?", place),
+        ("INSERT INTO replica_lead VALUES (?, ?)", place, lead),
+        ("DELETE FROM replica_lead WHERE place <= (SELECT place FROM replica_lead ORDER BY place DESC LIMIT 1 OFFSET ?)", LEADS),
+    ]

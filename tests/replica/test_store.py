@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -19,6 +20,7 @@ from master.store import FILE, LeadLost, Store
 from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable, WrongKey
 from taskyard.urls import parse_nats_url
+from tests.harness import wait_until
 from tests.nats_member import NewQueue, content
 
 Make = Callable[[str], ReplicaStore]
@@ -59,6 +61,11 @@ def put(store: Store, seq: int, size: int = 10) -> None:
 
 def items(store: Store) -> list[int]:
     return [seq for seq, _ in store.rows(sql.ITEMS, "task", 0, -1)]
+
+
+def kept_beside(store: ReplicaStore) -> list[Path]:
+    """Former files of a store that was made anew."""
+    return list(store.path.parent.glob(f"{FILE}.[0-9]*"))
 
 
 def same(one: ReplicaStore, other: ReplicaStore) -> bool:
@@ -146,16 +153,93 @@ def test_a_copy_that_differs_from_the_leaders_is_made_anew(make: Make, tmp_path:
     assert same(leader, again)
 
 
-def test_a_copy_with_another_history_is_made_anew(make: Make, queue: NewQueue) -> None:
+def test_a_copy_with_another_history_is_made_anew_and_the_former_one_kept(make: Make, queue: NewQueue) -> None:
     former, later = leading(make("a")), leading(make("b"))
     former.close()
-    with closing(sqlite3.connect(former.path)) as db:  # as if it had written where the later one's claim stands
+    with closing(sqlite3.connect(former.path)) as db, db:  # as if it had claimed the place where the later one's claim stands
         db.execute("UPDATE replica SET applied = 2")
-        db.commit()
+        db.execute("UPDATE replica_lead SET place = 2")
     put(later, 1)
     again = make("a")
     again.catch_up()
+    assert kept_beside(again)
     assert same(again, later)
+
+
+class Forgetful:
+    """A server that can be set back to what it had."""
+
+    def __init__(self, folder: Path) -> None:
+        self._servers = NatsServers(folder, 1)
+        self._files, self._kept = folder / "n0", folder / "kept"
+        self.log = Log(Broker(parse_nats_url(self._servers.url), "master", str), "q", 1)
+        self.log.open(5)
+
+    def remember(self) -> None:
+        self._servers.stop()
+        shutil.copytree(self._files, self._kept)
+        self._start()
+
+    def set_back(self) -> None:
+        self._servers.stop()
+        shutil.rmtree(self._files)
+        shutil.copytree(self._kept, self._files)
+        self._start()
+
+    def _start(self) -> None:
+        self._servers.all[0].start()
+        self._servers.wait_until_ready()
+        wait_until(lambda: answers(self.log), "the log is there again")
+
+    def close(self) -> None:
+        self.log.close()
+        self._servers.stop()
+
+
+def answers(log: Log) -> bool:
+    try:
+        return log.state().last > 0
+    except Unreachable:
+        return False
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Forgetful]:
+    made = Forgetful(tmp_path / "nats")
+    yield made
+    made.close()
+
+
+def test_a_copy_that_knows_more_than_the_log_brings_it_back(forgetful: Forgetful, tmp_path: Path) -> None:
+    first, second = leading(ReplicaStore(tmp_path / "a", forgetful.log)), ReplicaStore(tmp_path / "b", forgetful.log)
+    put(first, 1)
+    forgetful.remember()
+    put(first, 2)
+    second.catch_up()
+    forgetful.set_back()
+    first.close()
+    put(leading(second), 3)
+    again = ReplicaStore(tmp_path / "a", forgetful.log)
+    again.catch_up()
+    assert items(again) == [1, 2, 3]
+    assert same(second, again)
+
+
+def test_a_copy_that_knows_more_than_the_log_gives_way_where_that_has_gone_on(forgetful: Forgetful, tmp_path: Path) -> None:
+    first, second = leading(ReplicaStore(tmp_path / "a", forgetful.log)), ReplicaStore(tmp_path / "b", forgetful.log)
+    put(first, 1)
+    forgetful.remember()
+    put(first, 2)
+    second.catch_up()
+    first.close()
+    forgetful.set_back()
+    third = leading(ReplicaStore(tmp_path / "c", forgetful.log))
+    for seq in (3, 4, 5):
+        put(third, seq)
+    second.catch_up()
+    assert items(second) == [1, 3, 4, 5]
+    assert kept_beside(second)
+    assert same(second, third)
 
 
 # Snapshots
@@ -238,7 +322,7 @@ def test_a_log_that_has_lost_its_end_has_it_again(make: Make, queue: NewQueue) -
     later = make("b")
     later.catch_up()
     assert same(again, later)
-    assert [path.name for path in later.path.parent.glob(f"{FILE}.*") if "wal" not in path.name] != []  # it lies beside
+    assert kept_beside(later)
 
 
 # Refusals
@@ -246,7 +330,7 @@ def test_a_log_that_has_lost_its_end_has_it_again(make: Make, queue: NewQueue) -
 
 def test_a_release_that_is_too_old_for_the_log_says_so(make: Make, queue: NewQueue) -> None:
     leader = leading(make("a"))
-    queue.log.append(leader.applied, pack_claim(Claim("new", sql.VERSION + 1, "99.0", False)))
+    queue.log.append(leader.applied, pack_claim(1, Claim("new", sql.VERSION + 1, "99.0", 0, False)))
     with pytest.raises(StoreBroken, match=r"release 99\.0 leads.*run that release here too"):
         make("b").catch_up()
 

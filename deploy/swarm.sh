@@ -147,6 +147,14 @@ unsettled() {
   done
 }
 
+# What services that are not well have last said.
+tell_logs() {
+  local service
+  while read -r service _; do
+    if [[ -n $service ]]; then manager service logs --raw --tail 3 "$service" 2>&1 | sed "s/^/$service: /" >&2 || true; fi
+  done <<<"$1"
+}
+
 wait_until_well() {
   local left last="" deadline=$((SECONDS + wait_seconds)) calm=0
   while ((calm < 2)); do
@@ -157,6 +165,7 @@ wait_until_well() {
     if [[ -z $left ]]; then calm=$((calm + 1)); else calm=0; fi
     if [[ $left != "$last" && -n $left ]]; then say "waiting for ${left//$'\n'/, } ..."; fi
     last=$left
+    ((SECONDS < deadline)) || tell_logs "$left"
     ((SECONDS < deadline)) || fail "not healthy within $wait_seconds s: ${left//$'\n'/, }; see 'docker service ps --no-trunc' of it"
     sleep 1
   done

@@ -39,6 +39,8 @@ KEEPING: dict[str, Any] = {
 """Of every stream: what is written stays until it is deleted."""
 WRONG_LAST = (10071, 10164, 10070)
 """What JetStream says when the log does not end where the leader thinks (error codes of nats-server)."""
+NOT_YET = (10005, 10008, 10009, 10023, 10047)
+"""What it says when servers are missing, or have no room."""
 FULL = (10023, 10047, 10077)
 """What it says when there is no room."""
 T = TypeVar("T")
@@ -219,9 +221,10 @@ class Log:
             try:
                 await self._js.add_stream(wanted)
             except js_errors.APIError as error:
-                raise SettingsError(
-                    f"NATS can't keep the stream {wanted.name!r}: {error.description} (MASTER_REPLICAS)"
-                ) from None
+                why = f"NATS can't keep the stream {wanted.name!r} {self._replicas} times (MASTER_REPLICAS): {error.description}"
+                if error.err_code in NOT_YET or error.code == 503:  # its servers may not all have started
+                    raise Unreachable(why) from None
+                raise SettingsError(why) from None
             return
         asked = {"num_replicas": "MASTER_REPLICAS"}
         for what in ("subjects", "storage", "retention", "discard", "num_replicas", "max_age", "max_msgs_per_subject"):

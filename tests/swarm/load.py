@@ -1,4 +1,4 @@
-"""Call task NAME N times, each SECONDS of work, and check every result.
+"""Call task NAME N times, or (N = 0) until the standard input ends, each SECONDS of work, and check every result.
 
 Prints JSON lines: how many came; at the end when each did, from which workers, and what was wrong. What this client saw and
 what the queue tells are one history, which is judged.
@@ -6,9 +6,12 @@ what the queue tells are one history, which is judged.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 
 from taskyard import Cluster
@@ -19,6 +22,8 @@ from taskyard.settings import load_settings
 from taskyard.transport import RemoteQueue
 
 PATIENCE = 300.0
+OPEN = 100
+"""Calls that have no result yet, at most, where their number is not given."""
 
 
 def ends_of(job: str) -> list[Event]:
@@ -35,14 +40,35 @@ def ends_of(job: str) -> list[Event]:
     return found
 
 
+def numbers(count: int, room: threading.Semaphore) -> Iterator[int]:
+    """Of the calls to make; without a count each waits for its room."""
+    if count:
+        yield from range(count)
+        return
+    ended = threading.Event()
+
+    def wait() -> None:
+        sys.stdin.read()
+        ended.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    for n in itertools.count():
+        room.acquire()
+        if ended.is_set():
+            return
+        yield n
+
+
 def main(name: str, count: int, seconds: float) -> None:
     came: list[float] = []
     hosts: set[str] = set()
     answered: list[Event] = []
+    room = threading.Semaphore(OPEN)
     with Cluster(patience=PATIENCE) as cluster:
 
         def note(future: Future[tuple[int, str]]) -> None:
             came.append(time.time())
+            room.release()
             end = End("failed", None)
             if future.exception() is None:
                 value, host = future.result()
@@ -53,16 +79,18 @@ def main(name: str, count: int, seconds: float) -> None:
                 print(json.dumps({"came": len(came)}), flush=True)
 
         futures: list[Future[tuple[int, str]]] = []
-        for n in range(count):
+        for n in numbers(count, room):
             futures.append(cluster.submit(name, n, seconds))
             futures[-1].add_done_callback(note)
-        print(json.dumps({"came": 0}), flush=True)
+            if n == 0:
+                print(json.dumps({"came": 0}), flush=True)
         wrong = [n for n, future in enumerate(futures) if future.exception() or future.result()[0] != n * n]
         why = sorted({str(future.exception()) for future in futures if future.exception()})
     ids = [future.task_id for future in futures]  # type: ignore[attr-defined]
     sent = [Event(what, task_id) for what in ("submitted", "acknowledged") for task_id in ids]
     ended = ends_of(cluster.job_id)
     verdict = {
+        "sent": len(futures),
         "results": len(ended),
         "faults": faults([*sent, *answered, *ended]),
         "wrong": wrong[:5],

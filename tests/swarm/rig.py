@@ -219,6 +219,7 @@ class Rig:
             host.socket,
             "run",
             "--rm",
+            "--interactive",
             "--network",
             f"{STACK}_queue",
             *options,
@@ -227,7 +228,7 @@ class Rig:
             "-m",
             *words,
         ]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, bufsize=1)
+        return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
 
     def remove(self) -> None:
         """The stack with its volumes."""

@@ -29,6 +29,9 @@ class Load:
             pass
 
     def end(self) -> dict[str, Any]:
+        """Let it make no more calls than it was to; returns what came of those."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
         while "results" not in (told := self._read()):
             pass
         assert self._process.wait(60) == 0
@@ -51,7 +54,7 @@ def start(rig: Rig, host: Host, url: str, name: str, count: int, seconds: float)
 def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_costs_no_attempt(rig: Rig, clone: Path) -> None:
     rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
     first = rig.hosts[0]
-    load = start(rig, first, MANAGER_URL, "square_at", 5_000, 0.1)
+    load = start(rig, first, MANAGER_URL, "square_at", 0, 0.1)
     load.wait_for(500)
     tasks = (clone / "app/tasks.py").read_text()
     with (clone / "app/tasks.py").open("a") as file:
@@ -66,15 +69,15 @@ def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_co
         said = rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
     finally:
         (clone / "app/tasks.py").write_text(tasks)
-    rolled = time.time()
     tell(f"four workers on three hosts replaced one after the other in {time.monotonic() - began:.0f} s, images built and copied")
     assert "copying 1 image(s)" in said, "only the workers' image is another"
     ended, new = load.end(), newer.end()
     times = sorted(ended.pop("times"))
-    assert times[-1] > rolled, "it was the middle of a job"
     tell(f"the longest time without a result meanwhile: {longest_stall(times, times[0], times[-1]):.2f} s")
     assert {host.partition(".")[2] for host in ended.pop("hosts")} == {"host1", "host2", "host3"}
-    assert ended == {"results": 5_000, "faults": [], "wrong": [], "why": [], "most_attempts": 1}
+    sent = ended.pop("sent")
+    assert sent > 1_000
+    assert ended == {"results": sent, "faults": [], "wrong": [], "why": [], "most_attempts": 1}
     assert (new["results"], new["faults"], new["wrong"], new["most_attempts"]) == (100, [], [], 1)
 
 
@@ -124,7 +127,7 @@ def test_a_host_cut_off_another_one_crashed_and_the_logs_leader_killed_cost_no_r
     del ended["hosts"]
     attempts = ended.pop("most_attempts")
     assert attempts <= 3
-    assert ended == {"results": 20_000, "faults": [], "wrong": [], "why": []}
+    assert ended == {"sent": 20_000, "results": 20_000, "faults": [], "wrong": [], "why": []}
     assert "20000" in rig.deploy("run python -m taskyard verify").replace(",", "")
 
 

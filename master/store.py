@@ -35,6 +35,10 @@ class LeadLost(StoreBroken):
     """With several masters: another one leads now, or this one can't know that it does. Nothing is answered any more."""
 
 
+class StoreDamaged(StoreBroken):
+    """The file is damaged, or is no database."""
+
+
 class Store:
     """Statements and transactions on the queue's file. Used by one thread at a time.
 
@@ -93,7 +97,7 @@ class Store:
         if self.path.stat().st_size <= CHECKED_BYTES:
             verdict = " ".join(run("PRAGMA quick_check(1)").fetchone()[0].split())
             if verdict != "ok":
-                raise StoreBroken(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
+                raise StoreDamaged(f"{self.path} is damaged ({verdict}): {_WHAT_TO_DO}")
         self.version = version
         """The format that the file has."""
         self._bring_up_to_date()
@@ -245,7 +249,7 @@ class Store:
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return StoreBroken(f"{self.path} is in use by another master: stop that one, or set MASTER_DATA to another folder")
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StoreBroken(f"{self.path} is damaged ({error}): {_WHAT_TO_DO}")
+            return StoreDamaged(f"{self.path} is damaged ({error}): {_WHAT_TO_DO}")
         return StoreBroken(f"{self.path} can't be used: {error}")
 
 

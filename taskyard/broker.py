@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
+import math
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
+from time import monotonic
 from typing import Any, TypeVar
 
 import nats
@@ -21,6 +23,8 @@ CONNECT_SECONDS = 2.0
 """For one server; then the next one is tried."""
 PAUSE_SECONDS = 0.2
 """Between two rounds of all servers."""
+LOOK_SECONDS = 0.2
+"""So often who waits for NATS looks whether to go on waiting."""
 PING_SECONDS, PINGS = 1, 2
 """A server that is cut off is found out after so many unanswered questions; then the next one is tried."""
 T = TypeVar("T")
@@ -49,6 +53,7 @@ class Broker:
 
     def open(self, seconds: float) -> JetStreamContext:
         """Connect within so many seconds, if that was not done yet. Raises `WrongKey`, `WrongCertificate`, `Unreachable`."""
+        self._refused = ""
         try:
             if not self.client.is_connected:
                 self.run(self._connect(), seconds)
@@ -58,23 +63,19 @@ class Broker:
             raise Unreachable(f"no NATS server answers at {self.servers}{why}; is it running, is the address right?") from None
         return self.client.jetstream(timeout=CONNECT_SECONDS)
 
-    def run(self, work: Coroutine[Any, Any, T], seconds: float | None = None) -> T:
-        """What a coroutine returns or raises; TimeoutError after so many seconds."""
+    def run(self, work: Coroutine[Any, Any, T], seconds: float | None = None, stopped: threading.Event | None = None) -> T:
+        """What a coroutine returns or raises; TimeoutError after so many seconds, or once ``stopped`` is set."""
         future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result(seconds)
-        except concurrent.futures.TimeoutError:
-            future.cancel()
-            raise
-
-    def start(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Let a coroutine run beside all else."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
-
-    @property
-    def connected(self) -> bool:
-        """Whether there is a connection now."""
-        return bool(self.client.is_connected)
+        deadline = math.inf if seconds is None else monotonic() + seconds
+        while True:
+            try:
+                return future.result(None if stopped is None and seconds is None else min(deadline - monotonic(), LOOK_SECONDS))
+            except concurrent.futures.TimeoutError:
+                if future.done():
+                    raise  # its own
+                if monotonic() >= deadline or (stopped is not None and stopped.is_set()):
+                    future.cancel()
+                    raise
 
     def close(self) -> None:
         """End the connection and the thread."""

@@ -39,7 +39,10 @@ class Finder:
         self._queue = url.queue
         self._broker = Broker(url, user, password, context)
         self._opened = False
+        self._opening = threading.Lock()
         self._lock = threading.Lock()
+        """Held for no longer than a moment: NATS's thread takes it too."""
+        self._revision = 0
         self._found: Address | None = None
         self._heard = 0.0
         self._watched: dict[wire.PlainConnection, Address] = {}
@@ -47,13 +50,13 @@ class Finder:
 
     def find(self, seconds: float) -> Address:
         """The address of the master that leads. Raises OSError when nobody tells one in time, `taskyard.errors.WrongKey`."""
-        with self._lock:
+        with self._opening:
             if not self._opened:
                 try:
                     self._broker.open(max(1.0, seconds))
-                except Unreachable as error:
-                    raise ConnectionError(str(error)) from None
-                self._broker.run(self._broker.client.subscribe(leads_subject(self._queue), cb=self._hear), 5.0)
+                    self._broker.run(self._broker.client.subscribe(leads_subject(self._queue), cb=self._hear), seconds + 1)
+                except (Unreachable, TimeoutError, nats.errors.Error) as error:
+                    raise ConnectionError(str(error) or "NATS does not answer") from None
                 self._opened = True
         found = self._found
         if found is None or monotonic() - self._heard > FRESH_SECONDS:
@@ -63,7 +66,10 @@ class Finder:
                 raise ConnectionError("NATS knows no master that leads") from None
             except (nats.errors.Error, TimeoutError, OSError):
                 raise ConnectionError(f"NATS at {self._broker.servers} does not answer") from None
-            found = self._note(answer.data)
+            self._note(answer.data)
+            found = self._found
+        if found is None:
+            raise ConnectionError("the master that is to lead does not serve yet")
         return found
 
     def watch(self, conn: wire.PlainConnection, address: Address) -> None:
@@ -83,15 +89,18 @@ class Finder:
     async def _hear(self, message: Any) -> None:
         self._note(message.data)
 
-    def _note(self, told: bytes) -> Address:
-        host, port = json.loads(told)["address"].rsplit(":", 1)
-        self._found, self._heard = (host.strip("[]"), int(port)), monotonic()
+    def _note(self, told: bytes) -> None:
+        """Take in who leads; what one says that has led before, and does not know yet, does not count."""
+        word = json.loads(told)
+        host, _, port = word["address"].rpartition(":")
         with self._lock:
+            if word["revision"] < self._revision and monotonic() - self._heard < FRESH_SECONDS:
+                return
+            self._found, self._heard, self._revision = (host.strip("[]"), int(port)), monotonic(), word["revision"]
             former = [conn for conn, address in self._watched.items() if address != self._found]
             for conn in former:
                 del self._watched[conn]
                 wire.shut_down(conn)
-        return self._found
 
 
 _finders: dict[tuple[int, str, str], Finder] = {}

@@ -28,9 +28,12 @@ class Kept:
             self._look_at = max(LEAST, 2 * len(self._parcels))
 
     def take(self, keys: set[Key]) -> list[Parcel]:
-        """These calls, as far as they are here and open."""
+        """These calls, as far as they are here and open; they are kept no more."""
         found: list[Parcel] = []
+        left: list[Parcel] = []
         for options, key, payloads in self._parcels:
             parcel = Parcel(options, key, list(payloads))  # more calls may join it
             found += outbox.without(parcel, [one in keys and one in self._calls for one in parcel.all_keys()])
+            left += outbox.without(parcel, [one not in keys for one in parcel.all_keys()])
+        self._parcels = left
         return found

@@ -133,7 +133,7 @@ class Sender:
         with self._news:
             for _, key, payloads in batch:
                 if isinstance(key, int):
-                    self._sent_below = key + len(payloads)
+                    self._sent_below = max(self._sent_below, key + len(payloads))  # less: it was sent again
                 else:
                     self._sent_keys.add(key)
             self._sent_keys &= self._calls.keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -78,6 +79,13 @@ class Settings(BaseSettings):
     dashboard_data: Path = Path("taskyard-dashboard")
     dashboard_token_file: Path | None = None
     dashboard_read_token_file: Path | None = None
+
+    @field_validator("master_advertise", mode="after")
+    @classmethod
+    def _with_port(cls, value: str) -> str:
+        if value and not re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\s]+):[0-9]{1,5}", value):
+            raise ValueError("expected HOST:PORT, such as 10.0.0.5:5000")
+        return value
 
     @field_validator("worker_slots", mode="before")
     @classmethod

@@ -93,9 +93,9 @@ class Member:
         """Tell clients of the master at this address."""
         store = committer.engine.store
         assert isinstance(store, ReplicaStore)
-        told = "{}:{}".format(*address)
-        self._lead = Lead(self.log, self._queue.broker, self._queue.name, "test", told, self._revision)
-        self._lead.start(committer, store)
+        self._lead = Lead(self.log, self._queue.broker, self._queue.name, "test", self._revision)
+        self._lead.begin()
+        self._lead.serve("{}:{}".format(*address), committer, store)
 
     def lead_no_more(self) -> None:
         """Tell nobody any more."""

@@ -9,8 +9,10 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
+import nats.errors
+
 from master.committer import Committer, Topic
-from master.replica.log import Holder, Log
+from master.replica.log import LOG_BYTES, Holder, Log
 from master.replica.store import ReplicaStore
 from master.store import LeadLost
 from taskyard.broker import Broker
@@ -70,30 +72,32 @@ def _is_vacant(holder: Holder, store: ReplicaStore, me: str) -> bool:
 
 
 class Lead:
-    """Says that this master leads, until it is `given_up`; cuts off the log's beginning when that is long."""
+    """Says that this master leads, from `begin` until `end`, or until it is ``lost``; once it serves, answers who asks for it,
+    and keeps the log short."""
 
-    def __init__(self, log: Log, broker: Broker, queue: str, me: str, address: str, revision: int) -> None:
+    def __init__(self, log: Log, broker: Broker, queue: str, me: str, revision: int) -> None:
         self.lost = threading.Event()
         self._log = log
         self._broker = broker
         self._queue = queue
         self._me = me
-        self._told = json.dumps({"address": address}).encode()
-        self._address = address
+        self._address = ""
+        """Where it serves; empty: not yet."""
         self._revision = revision
         self._ended = threading.Event()
         self._answers: Any = None
         self._threads: list[threading.Thread] = []
 
-    def start(self, committer: Committer, store: ReplicaStore) -> None:
-        """Answer who asks for the leader; say who it is from now on."""
-        self._answers = self._broker.run(
-            self._broker.client.subscribe(where_subject(self._queue), cb=self._answer), GIVE_UP_SECONDS
-        )
-        for work in (self._say, partial(self._keep_short, committer, store)):
-            thread = threading.Thread(target=work, name="lead", daemon=True)
-            thread.start()
-            self._threads.append(thread)
+    def begin(self) -> None:
+        """Say from now on that it leads, so that nobody takes its place while it replays what is left."""
+        self._start(self._say)
+
+    def serve(self, address: str, committer: Committer, store: ReplicaStore) -> None:
+        """Tell where it serves."""
+        self._address = address
+        asked = self._broker.client.subscribe(where_subject(self._queue), cb=self._answer)
+        self._answers = self._broker.run(asked, GIVE_UP_SECONDS)
+        self._start(partial(self._keep_short, committer, store))
 
     def end(self) -> None:
         """Lead no more; the next one need not wait."""
@@ -101,33 +105,45 @@ class Lead:
         for thread in self._threads:
             thread.join()
         try:
-            self._broker.run(self._answers.unsubscribe(), GIVE_UP_SECONDS)
             if not self.lost.is_set():
                 self._log.hold("", "", self._revision)
-        except (TaskyardError, LeadLost, TimeoutError):
+            if self._answers is not None:
+                self._broker.run(self._answers.unsubscribe(), GIVE_UP_SECONDS)
+        except (TaskyardError, TimeoutError, nats.errors.Error):
             pass  # it is found out in a moment
 
+    def _start(self, work: Callable[[], None]) -> None:
+        thread = threading.Thread(target=work, name="lead", daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _told(self) -> bytes:
+        return json.dumps({"address": self._address, "revision": self._revision}).encode()
+
     async def _answer(self, message: Any) -> None:
-        await message.respond(self._told)
+        if not (self.lost.is_set() or self._ended.is_set()):
+            await message.respond(self._told())
 
     def _say(self) -> None:
         heard = monotonic()
         while not self._ended.wait(SAY_SECONDS):
             try:
                 self._revision = self._log.hold(self._me, self._address, self._revision)
-                self._broker.run(self._broker.client.publish(leads_subject(self._queue), self._told), SAY_SECONDS)
+                if self._address:
+                    self._broker.run(self._broker.client.publish(leads_subject(self._queue), self._told()), SAY_SECONDS)
                 heard = monotonic()
             except LeadLost as error:
-                if self._is_mine():  # an earlier word of this one, whose answer was lost
-                    continue
-                logger.warning("leads no more", why=str(error))
-                self.lost.set()
-                return
-            except (Unreachable, TimeoutError) as error:
-                if monotonic() - heard > GIVE_UP_SECONDS:
-                    logger.warning("leads no more", why=str(error))
-                    self.lost.set()
+                if not self._is_mine():  # else an earlier word of this one, whose answer was lost
+                    self._lose(error)
                     return
+            except Exception as error:  # whatever it is: a leader that nobody hears is none for long
+                if monotonic() - heard > GIVE_UP_SECONDS:
+                    self._lose(error)
+                    return
+
+    def _lose(self, error: Exception) -> None:
+        logger.warning("leads no more", why=str(error))
+        self.lost.set()
 
     def _is_mine(self) -> bool:
         try:
@@ -139,13 +155,18 @@ class Lead:
         return holder.master == self._me
 
     def _keep_short(self, committer: Committer, store: ReplicaStore) -> None:
+        """Cut the log off whenever so much was written since it was."""
+        before = 0
         while not self._ended.wait(SNAPSHOT_SECONDS):
             try:
-                if self._log.state().bytes > max(SNAPSHOT_BYTES, store.size()):
+                written = self._log.state().bytes - before
+                if written > min(max(SNAPSHOT_BYTES, store.size()), LOG_BYTES // 4):
                     # Between two turns: as a call that waits, and has not to.
-                    place, copy = committer.call(lambda: (store.applied, store.copy()), COPY)
-                    self._log.save_snapshot(place, copy)
+                    (place, lead), copy = committer.call(lambda: (store.place, store.copy()), COPY)
+                    saved = self._log.save_snapshot(place, lead, copy, self._ended)
                     copy.unlink()
+                    self._log.begin_with(saved, anew=False)
+                    before = self._log.state().bytes
                     logger.info("the log was cut off", place=place)
-            except (TaskyardError, EOFError) as error:
-                logger.warning("the log could not be cut off", why=str(error))
+            except (TaskyardError, EOFError, OSError, nats.errors.Error) as error:
+                logger.warning("the log could not be cut off", why=str(error) or type(error).__name__)

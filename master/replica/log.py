@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import json
+import threading
 from collections.abc import Coroutine
 from pathlib import Path
 from time import monotonic
@@ -14,7 +15,7 @@ import nats.errors
 from nats.js import api
 from nats.js import errors as js_errors
 
-from master.replica.snapshots import Gone, Snapshots
+from master.replica.snapshots import Gone, Snapshot, Snapshots
 from master.store import LeadLost
 from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable
@@ -184,28 +185,39 @@ class Log:
 
     # Snapshots
 
-    def save_snapshot(self, seq: int, path: Path) -> None:
-        """Keep a copy of the store as it was at this place of the log, then drop what stands before it."""
-        self._run(self._snapshots.save(seq, path), None)
-        self._run(self._snapshots.drop_before(seq))
-        if seq > KEPT:
-            self._run(self._js.purge_stream(self.name, seq=seq - KEPT))
+    def save_snapshot(self, place: int, lead: int, path: Path, stopped: threading.Event | None = None) -> Snapshot:
+        """Keep a copy of the store as it was at this place of the log, written under this leader; until ``stopped``."""
+        return self._run(self._snapshots.save(place, lead, path), None, stopped)
 
-    def snapshots(self) -> list[int]:
-        """Places of which there is a snapshot, the latest last."""
-        return self._run(self._snapshots.places())
+    def begin_with(self, snapshot: Snapshot, anew: bool) -> None:
+        """Drop what stands before a snapshot, and earlier ones; ``anew``: all others, since they are of another history."""
+        self._run(self._snapshots.drop_others(snapshot, anew), None)
+        if snapshot.place > KEPT:
+            self._run(self._js.purge_stream(self.name, seq=snapshot.place - KEPT))
 
-    def load_snapshot(self, seq: int, path: Path) -> None:
+    def snapshots(self) -> list[Snapshot]:
+        """Those that there are, the latest last."""
+        return self._run(self._snapshots.whole())
+
+    def load_snapshot(self, snapshot: Snapshot, path: Path) -> None:
         """Fetch a snapshot into a file. Raises `Gone` if it is not there any more."""
-        self._run(self._snapshots.load(seq, path), None)
+        self._run(self._snapshots.load(snapshot, path), None)
 
     # In NATS's own thread
 
-    def _run(self, work: Coroutine[Any, Any, T], seconds: float | None = ANSWER_SECONDS + 1) -> T:
+    def _run(
+        self,
+        work: Coroutine[Any, Any, T],
+        seconds: float | None = ANSWER_SECONDS + 1,
+        stopped: threading.Event | None = None,
+    ) -> T:
         try:
-            return self._broker.run(work, seconds)
+            return self._broker.run(work, seconds, stopped)
         except (js_errors.NotFoundError, js_errors.BadRequestError):
             raise  # an answer
+        except js_errors.ServiceUnavailableError as error:
+            why = error.description or "it has no JetStream (jetstream {} in its configuration), or is about to start it"
+            raise Unreachable(f"NATS at {self._broker.servers}: {why}") from None
         except _UNHEARD as error:
             raise Unreachable(f"NATS at {self._broker.servers} does not answer ({error or type(error).__name__})") from None
 

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import nats.errors
+
 from master.keyring import Keyring
 from master.program import Serving
 from master.replica.lead import Lead, stand_by
@@ -18,7 +20,7 @@ from master.replica.store import ReplicaStore
 from master.store import LeadLost
 from taskyard import __version__, tls
 from taskyard.broker import Broker
-from taskyard.errors import SettingsError, Unreachable
+from taskyard.errors import SettingsError, StoreFull, Unreachable
 from taskyard.keys import find_nats_password
 from taskyard.log import get_logger
 from taskyard.settings import Settings
@@ -26,6 +28,8 @@ from taskyard.urls import NatsUrl, is_tls, parse_nats_url
 
 OPEN_SECONDS = 10.0
 """For one try to reach NATS; then the log tells of it, and it goes on."""
+PAUSE_SECONDS = 1.0
+"""Before another try to lead."""
 ANYWHERE = ("0.0.0.0", "::")
 logger = get_logger("master")
 
@@ -43,7 +47,7 @@ def run_one_of_many(settings: Settings, keyring: Keyring, context: ssl.SSLContex
         member = Member(settings, url, broker, log, stop)
         while not stop.is_set():
             broken = member.take_part(lambda store: Serving(settings, store, keyring, context))
-            if broken is not None and not isinstance(broken, LeadLost | Unreachable):
+            if broken is not None and not isinstance(broken, LeadLost | Unreachable | StoreFull):
                 return getattr(broken, "exit_code", 1)
         return 0
     finally:
@@ -64,34 +68,42 @@ class Member:
 
     def take_part(self, serve: Callable[[ReplicaStore], Serving]) -> BaseException | None:
         """Stand by, then lead, until another one does or all stops; returns what has ended it, None when it was told to stop.
-        Raises `StoreBroken`."""
+        Raises `StoreBroken`, `SettingsError`."""
         store = ReplicaStore(self._settings.master_data, self._log)
+        lead: Lead | None = None
         try:
             address = self._address(self._settings.master_port)
             revision = stand_by(self._log, store, self._me, address, self._stop, self._settings.master_health_file.touch)
-            if revision:
-                store.lead(self._me, __version__)
-                serving = serve(store)
-        except Unreachable as error:
+            if not revision:
+                store.close()
+                return None
+            lead = Lead(self._log, self._broker, self._queue, self._me, revision)
+            lead.begin()
+            store.lead(self._me, __version__)
+            serving = serve(store)
+        except BaseException as error:
             store.close()
-            return error
-        except BaseException:
-            store.close()
+            if lead is not None:
+                lead.end()
+            if isinstance(error, Unreachable | StoreFull):
+                logger.warning("can't lead", why=str(error))
+                self._stop.wait(PAUSE_SECONDS)
+                return error
             raise
-        if not revision:
-            store.close()
-            return None
-        self._lead(serving, store, revision)
+        self._serve(serving, store, lead)
         return serving.committer.broken
 
-    def _lead(self, serving: Serving, store: ReplicaStore, revision: int) -> None:
-        lead = Lead(self._log, self._broker, self._queue, self._me, self._address(serving.port), revision)
-        serving.start()
-        lead.start(serving.committer, store)
-        while not self._stop.wait(0.1) and not lead.lost.is_set() and not serving.committer.ended.is_set():
-            pass
-        serving.stop()
-        lead.end()
+    def _serve(self, serving: Serving, store: ReplicaStore, lead: Lead) -> None:
+        try:
+            serving.start()
+            lead.serve(self._address(serving.port), serving.committer, store)
+            while not self._stop.wait(0.1) and not lead.lost.is_set() and not serving.committer.ended.is_set():
+                pass
+        except (TimeoutError, nats.errors.Error) as error:  # NATS is away again: clients could not find this master
+            logger.warning("can't lead", why=str(error) or type(error).__name__)
+        finally:
+            serving.stop()
+            lead.end()
 
     def _address(self, port: int) -> str:
         return self._settings.master_advertise or f"{self._host}:{port}"

@@ -6,8 +6,9 @@ Read message by message from whoever leads the stream: a consumer may be on a se
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import os
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, NamedTuple
 
 from nats.js import JetStreamContext
@@ -24,47 +25,61 @@ class Gone(Exception):
     """What is asked for is there no more."""
 
 
+class Snapshot(NamedTuple):
+    """One of them. It is of a log's history if what stands there at its place was written under the same leader."""
+
+    place: int
+    lead: int
+    subject: str
+
+
 class Snapshots(NamedTuple):
     """Coroutines for the thread of `taskyard.broker.Broker`; each may raise what nats-py does."""
 
     js: JetStreamContext
     stream: str
     subject: str
-    """Before each one's place."""
+    """Before each one's place, lead and a number of its own."""
 
-    async def save(self, place: int, path: Path) -> None:
+    async def save(self, place: int, lead: int, path: Path) -> Snapshot:
         """Write the file; it counts once all of it is there."""
-        subject = f"{self.subject}.{place}"
-        await self.js.purge_stream(self.stream, subject=subject)  # of a try that came to no end
-        digest, number = hashlib.sha256(), 0
-        for number, part in enumerate(_parts(path), 1):  # noqa: B007 - counts them
-            digest.update(part)
-            await self.js.publish(subject, part, stream=self.stream)
-        headers: dict[str, Any] = {DIGEST: digest.hexdigest(), PARTS: str(number)}
-        await self.js.publish(subject, b"", stream=self.stream, headers=headers)
+        made = Snapshot(place, lead, f"{self.subject}.{place}.{lead}.{token_hex(4)}")
+        digest, parts = hashlib.sha256(), 0
+        with path.open("rb") as file:
+            while part := file.read(PART_BYTES):
+                digest.update(part)
+                parts += 1
+                await self.js.publish(made.subject, part, stream=self.stream)
+        headers: dict[str, Any] = {DIGEST: digest.hexdigest(), PARTS: str(parts)}
+        await self.js.publish(made.subject, b"", stream=self.stream, headers=headers)
+        return made
 
-    async def places(self) -> list[int]:
-        """Of which there is a whole one, the latest last."""
-        info = await self.js.stream_info(self.stream, subjects_filter=f"{self.subject}.>")
-        found: list[int] = []
-        for subject in info.state.subjects or ():
-            last = await self.js.get_last_msg(self.stream, subject)
+    async def whole(self) -> list[Snapshot]:
+        """Those of which all is there, the latest last."""
+        found: list[Snapshot] = []
+        for one in await self._all():
+            try:
+                last = await self.js.get_last_msg(self.stream, one.subject)
+            except js_errors.NotFoundError:  # it was deleted just now
+                continue
             if last.headers and DIGEST in last.headers:
-                found.append(int(subject.rsplit(".", 1)[1]))
+                found.append(one)
         return sorted(found)
 
-    async def load(self, place: int, path: Path) -> None:
+    async def load(self, snapshot: Snapshot, path: Path) -> None:
         """Write one into a file. Raises `Gone`, and `StoreBroken` when the file can't be written."""
-        subject, digest, seq, parts = f"{self.subject}.{place}", hashlib.sha256(), 1, 0
+        digest, seq, parts = hashlib.sha256(), 1, 0
         try:
             with path.open("wb") as file:
                 while True:
-                    message = await self.js.get_msg(self.stream, seq, subject, next=True)
+                    message = await self.js.get_msg(self.stream, seq, snapshot.subject, next=True)
                     if message.headers and DIGEST in message.headers:
                         break
                     file.write(message.data or b"")
                     digest.update(message.data or b"")
                     seq, parts = (message.seq or 0) + 1, parts + 1
+                file.flush()
+                os.fsync(file.fileno())
         except js_errors.NotFoundError:
             raise Gone from None
         except OSError as error:
@@ -72,15 +87,16 @@ class Snapshots(NamedTuple):
         if (message.headers[DIGEST], message.headers[PARTS]) != (digest.hexdigest(), str(parts)):
             raise Gone
 
-    async def drop_before(self, place: int) -> None:
-        """Delete those of earlier places."""
+    async def drop_others(self, kept: Snapshot, later_too: bool) -> None:
+        """Delete those of the same and of earlier places, or all; also what is left of one that was never whole."""
+        for one in await self._all():
+            if one.subject != kept.subject and (later_too or one.place <= kept.place):
+                await self.js.purge_stream(self.stream, subject=one.subject)
+
+    async def _all(self) -> list[Snapshot]:
         info = await self.js.stream_info(self.stream, subjects_filter=f"{self.subject}.>")
+        found: list[Snapshot] = []
         for subject in info.state.subjects or ():
-            if int(subject.rsplit(".", 1)[1]) < place:
-                await self.js.purge_stream(self.stream, subject=subject)
-
-
-def _parts(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while part := file.read(PART_BYTES):
-            yield part
+            place, lead, _ = subject.removeprefix(f"{self.subject}.").split(".")
+            found.append(Snapshot(int(place), int(lead), subject))
+        return found

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from time import time
+from time import time_ns
 from typing import Any
 
 from master import sql
 from master.replica.entries import Assembly, Change, Claim, Entry, Turn, lead_of, pack_claim, pack_turn
-from master.replica.log import MESSAGE_BYTES, Log, LogState
-from master.replica.snapshots import Gone
-from master.store import LeadLost, Store
-from taskyard.errors import StoreBroken, StoreFull
+from master.replica.log import MESSAGE_BYTES, Log, LogState, Message
+from master.replica.snapshots import Gone, Snapshot
+from master.store import LeadLost, Store, StoreDamaged
+from taskyard.errors import StoreBroken, StoreFull, Unreachable
 from taskyard.log import get_logger
 
 TABLES = """
@@ -31,6 +31,8 @@ CREATE TABLE IF NOT EXISTS replica_lead (     -- who led from which place on
     lead  INTEGER NOT NULL
 ) STRICT;
 """
+KEPT_FILES = 3
+"""Of copies that were put aside."""
 LEADS = 1000
 """Of which it is known how they began: more than there are before anybody has noticed a difference."""
 logger = get_logger("master")
@@ -56,17 +58,35 @@ class ReplicaStore(Store):
         queue was kept by one master alone until now."""
         self._checked = False
         self._born = ""
+        self._own = False
         self.applied = 0
         """Place in the log up to which this file goes."""
         super().__init__(folder)
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+        except StoreDamaged as error:
+            self._put_aside(str(error))
+            super()._open()
 
     def _bring_up_to_date(self) -> None:
         # The format follows the log: what masters of an older release write there has to make sense here.
         self._db.execute("PRAGMA synchronous=NORMAL")  # after a power loss it is merely older
         self._db.executescript(TABLES)
-        self.applied, self._born = self._db.execute("SELECT applied, born FROM replica").fetchone() or (0, self._born)
+        if self.version == 0:  # so that it can be told from a queue of its own before anything is replayed
+            self._db.execute("INSERT INTO replica SELECT 0, '' WHERE NOT EXISTS (SELECT * FROM replica)")
+        row = self._db.execute("SELECT applied, born FROM replica").fetchone()
+        self._own = row is None
+        """Whether a master has kept it alone."""
+        self.applied, born = row or (0, "")
+        self._born = born or self._born
+        self._rewind()
+
+    def _rewind(self) -> None:
         self._end = self.applied
         """Place of the last message that was read or written."""
+        self._assembly = Assembly()
 
     # To replay
 
@@ -81,17 +101,26 @@ class ReplicaStore(Store):
             except Gone:
                 self._load_snapshot()
                 continue
-            for message in messages:
-                self._end = message.seq
-                entry = self._assembly.add(message.seq, message.data)
-                if entry is not None and not self._apply(entry):
-                    break
+            try:
+                self._replay(messages)
+            except BaseException:
+                self.rollback()
+                self._rewind()
+                raise
         self._distrusted = False
+
+    def _replay(self, messages: Sequence[Message]) -> None:
+        """Until the file is another one."""
+        for message in messages:
+            entry = self._assembly.add(message.seq, message.data)
+            if entry is not None and not self._apply(entry):
+                return
+            self._end = message.seq
 
     def _check(self, log: LogState) -> None:
         """Compare what this file has with what the log has."""
         was_ahead, self.is_ahead = self.is_ahead, False
-        if self.applied == 0 and self.version > 0:
+        if self._own:
             if log.last:
                 raise StoreBroken(
                     f"{self.path} holds a queue of its own, while the log on NATS has one already: set MASTER_DATA to another"
@@ -103,6 +132,7 @@ class ReplicaStore(Store):
         elif self.applied > log.last:
             self.is_ahead = True
         self._checked, self._born = True, log.born
+        self._rewind()
         if self.is_ahead:
             self._end = log.last
             if not was_ahead:
@@ -128,6 +158,8 @@ class ReplicaStore(Store):
 
     def _apply(self, entry: Entry) -> bool:
         """Replay one entry; returns whether the next one can follow."""
+        if entry.seq <= self.applied:
+            return True
         if isinstance(entry.content, Claim):
             return self._follow(entry.seq, entry.lead, entry.content)
         rows = 0
@@ -144,6 +176,7 @@ class ReplicaStore(Store):
             return False
         self._note_place(entry.seq)
         super().commit()
+        self.applied = entry.seq
         return True
 
     def _follow(self, seq: int, lead: int, claim: Claim) -> bool:
@@ -159,50 +192,65 @@ class ReplicaStore(Store):
             self._start_over("the log has another history", keep=True)
             return False
         self._migrate(claim.format)
-        self._note_lead(seq, lead)
-        super().commit()
+        self._begin_lead(seq, lead)
         return True
 
     def _note_place(self, seq: int) -> None:
         super().change("DELETE FROM replica")
         super().change("INSERT INTO replica VALUES (?, ?)", seq, self._born)
-        self.applied = seq
 
-    def _note_lead(self, seq: int, lead: int) -> None:
+    def _begin_lead(self, seq: int, lead: int) -> None:
         self._note_place(seq)
         for statement, *args in _lead_begins(seq, lead):
             super().change(statement, *args)
+        super().commit()
+        self.applied, self._own = seq, False
 
     def _start_over(self, why: str, keep: bool = False) -> None:
         """Make this copy anew, once; ``keep`` the file beside it, which may have what nobody else has."""
         if self._distrusted:
             raise StoreBroken(f"the log on NATS does not fit itself ({why}): restore a backup")
         self._db.close()
-        kept = self.path.with_name(f"{self.path.name}.{int(time())}") if keep else None
+        self._put_aside(why, keep)
+        self._distrusted, self.is_ahead = True, False
+        super()._open()
+
+    def _put_aside(self, why: str, keep: bool = True) -> None:
+        kept = self.path.with_name(f"{self.path.name}.{time_ns()}") if keep else None
         if kept is not None:
             self.path.rename(kept)
         for path in (self.path, self.path.with_name(self.path.name + "-wal")):
             path.unlink(missing_ok=True)
+        for older in sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"))[:-KEPT_FILES]:
+            older.unlink()
         logger.warning("this master's copy is made anew", why=why, kept=str(kept) if kept else "")
-        self._distrusted, self.is_ahead, self._assembly = True, False, Assembly()
-        self._open()
 
     def _load_snapshot(self, least: int = 0) -> None:
-        """Put the latest snapshot in the place of the file; it has to be of this place or a later one."""
-        known = self._log.snapshots()
-        if not known or known[-1] < least:
+        """Put the latest snapshot of the log's history in the place of the file; it has to be of this place or a later one.
+
+        Raises `Unreachable` where it was replaced meanwhile: it is to be looked again.
+        """
+        found = [one for one in self._log.snapshots() if one.place >= least and self._is_true(one)]
+        if not found:
             raise StoreBroken("NATS has the end of the queue's log, and no snapshot of what was before: restore a backup")
         fresh = self.path.with_name(self.path.name + ".new")
         try:
-            self._log.load_snapshot(known[-1], fresh)
-        except Gone:  # there is a later one
-            return
+            self._log.load_snapshot(found[-1], fresh)
+        except Gone:
+            raise Unreachable("a snapshot on NATS was replaced while it was read") from None
         self._db.close()
         self.path.with_name(self.path.name + "-wal").unlink(missing_ok=True)
         fresh.replace(self.path)
-        self._assembly = Assembly()
         self._open()
         logger.info("began with a snapshot", place=self.applied)
+
+    def _is_true(self, snapshot: Snapshot) -> bool:
+        """Whether it is of the log's history: one that was never to count may be left from a master that died."""
+        try:
+            messages = self._log.read(snapshot.place - 1, snapshot.place)
+        except Gone:
+            return False
+        return lead_of(messages[0].data) == snapshot.lead
 
     # To lead
 
@@ -210,23 +258,23 @@ class ReplicaStore(Store):
         """Begin to lead: from now on what is committed stands in the log. Returns once this master has replayed all of it and
         nobody else can write any more."""
         lead = secrets.randbits(63)
+        rebased: Snapshot | None = None
         while not self._lead:
             self.catch_up()
-            former = self._lead_at(self._end)
-            claim = pack_claim(lead, Claim(master, sql.VERSION, release, former, self.is_ahead))
+            claim = Claim(master, sql.VERSION, release, self._lead_at(self._end), self.is_ahead)
+            rebased = self._save_rebased(self._end + 1, lead) if self.is_ahead else None
             try:
-                if self.is_ahead:
-                    self._save_rebased(self._end + 1, lead)
-                self._end = self._log.append(self._end, claim)
+                self._end = self._log.append(self._end, pack_claim(lead, claim))
             except LeadLost:  # the former leader was not done yet
                 continue
             self._lead, self.is_ahead = lead, False
         self._migrate(sql.VERSION)
-        self._note_lead(self._end, lead)
-        super().commit()
+        self._begin_lead(self._end, lead)
+        if rebased is not None:
+            self._log.begin_with(rebased, anew=True)
 
-    def _save_rebased(self, place: int, lead: int) -> None:
-        """Let the log go on, from this place, with what this file has."""
+    def _save_rebased(self, place: int, lead: int) -> Snapshot:
+        """A snapshot of this file, for a claim at this place that lets the log go on with it."""
         self._migrate(sql.VERSION)
         copy = self.copy()
         with closing(sqlite3.connect(copy)) as db, db:
@@ -234,14 +282,20 @@ class ReplicaStore(Store):
             db.execute("INSERT INTO replica VALUES (?, ?)", (place, self._born))
             for statement, *args in _lead_begins(place, lead):
                 db.execute(statement, args)
-        self._log.save_snapshot(place, copy)
+        saved = self._log.save_snapshot(place, lead, copy)
         copy.unlink()
+        return saved
 
     def save_snapshot(self) -> None:
         """Keep a copy of the file on NATS, for masters that have less than the log goes back."""
         copy = self.copy()
-        self._log.save_snapshot(self.applied, copy)
+        self._log.begin_with(self._log.save_snapshot(self.applied, self._lead, copy), anew=False)
         copy.unlink()
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Up to where in the log this file goes, and under which leader that was written."""
+        return self.applied, self._lead
 
     def copy(self) -> Path:
         """A copy of the file, for a snapshot; call it between transactions."""
@@ -281,11 +335,13 @@ class ReplicaStore(Store):
         self._forget_turn()
         for message in pack_turn(self._lead, turn, MESSAGE_BYTES):
             self._end = self._log.append(self._end, message)
-        self._note_place(self._end)
         try:
-            return super().commit()
-        except StoreFull as error:
-            raise StoreBroken(f"the log has what this master has no room for: {error}") from None
+            self._note_place(self._end)
+            super().commit()
+        except (StoreFull, StoreBroken) as error:  # others may lead on: they have it
+            raise LeadLost(f"the log has what this master can't write: {error}") from None
+        self.applied = self._end
+        return True
 
     def rollback(self) -> None:
         """See `Store.rollback`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -21,59 +21,8 @@ from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable, WrongKey
 from taskyard.urls import parse_nats_url
 from tests.harness import wait_until
-from tests.nats_member import NewQueue, content
-
-Make = Callable[[str], ReplicaStore]
-
-
-@pytest.fixture
-def queue() -> Iterator[NewQueue]:
-    made = NewQueue(1)
-    yield made
-    made.log.delete()
-    made.log.close()
-
-
-@pytest.fixture
-def make(queue: NewQueue, tmp_path: Path) -> Iterator[Make]:
-    """Makes the store of a folder; all are closed at the end."""
-    made: list[ReplicaStore] = []
-
-    def make_one(folder: str) -> ReplicaStore:
-        made.append(ReplicaStore(tmp_path / folder, queue.log))
-        return made[-1]
-
-    yield make_one
-    for store in made:
-        store.close()
-
-
-def leading(store: ReplicaStore) -> ReplicaStore:
-    store.lead("test", "0")
-    return store
-
-
-def put(store: Store, seq: int, size: int = 10) -> None:
-    """Add an item of so many bytes, and commit."""
-    store.change(sql.ADD_ITEM, seq, "task", b"x" * size)
-    store.commit()
-
-
-def items(store: Store) -> list[int]:
-    return [seq for seq, _ in store.rows(sql.ITEMS, "task", 0, -1)]
-
-
-def kept_beside(store: ReplicaStore) -> list[Path]:
-    """Former files of a store that was made anew."""
-    return list(store.path.parent.glob(f"{FILE}.[0-9]*"))
-
-
-def same(one: ReplicaStore, other: ReplicaStore) -> bool:
-    """Whether two stores have the same content; closes them."""
-    for store in (one, other):
-        store.close()
-    return content(one.path) == content(other.path)
-
+from tests.nats_member import NewQueue
+from tests.replica.copies import Make, items, kept_beside, leading, put, same
 
 # Histories
 
@@ -265,7 +214,7 @@ def test_of_snapshots_only_the_latest_stays(make: Make, queue: NewQueue) -> None
     for seq in (1, 2):
         put(leader, seq)
         leader.save_snapshot()
-    assert queue.log.snapshots() == [leader.applied]
+    assert [one.place for one in queue.log.snapshots()] == [leader.applied]
 
 
 # From one master to many, and what was lost

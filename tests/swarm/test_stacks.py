@@ -116,7 +116,7 @@ def test_a_host_cut_off_another_one_crashed_and_the_logs_leader_killed_cost_no_r
         if what != blows[0][0]:
             time.sleep(15)  # for so long it is gone
         undo()
-        wait_until(lambda: all_well(first), f"all is well again after: {what}", 120)
+        wait_until(lambda: all_well(rig.hosts), f"all is well again after: {what}", 120)
     struck_until = time.time()
     ended = load.end()
     times = ended.pop("times")
@@ -131,8 +131,13 @@ def test_a_host_cut_off_another_one_crashed_and_the_logs_leader_killed_cost_no_r
     assert "20000" in rig.deploy("run python -m taskyard verify").replace(",", "")
 
 
-def all_well(manager: Host) -> bool:
-    """Whether every service has as many healthy tasks as it should."""
+def all_well(hosts: list[Host]) -> bool:
+    """Whether every service has as many healthy tasks as it should, and each server of NATS all that the others have."""
+    manager = hosts[0]
     told = manager.docker("service", "ls", "--format", "{{.Replicas}}", check=False).split("\n")
     nodes = manager.docker("node", "ls", "--format", "{{.Status}}", check=False).split()
-    return nodes == ["Ready"] * 3 and all(len({*line.split()[0].split("/")}) == 1 for line in told if line)
+    if nodes != ["Ready"] * 3 or not all(len({*line.split()[0].split("/")}) == 1 for line in told if line):
+        return False
+    servers = [(host, one) for host in hosts for number in (1, 2, 3) for one in host.containers(f"{STACK}_nats{number}")]
+    asked = ("wget", "-q", "-O", "-", "http://127.0.0.1:8222/healthz")
+    return len(servers) == 3 and all('"ok"' in host.docker("exec", one, *asked, check=False) for host, one in servers)

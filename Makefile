@@ -3,6 +3,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 WORKERS ?= 5
 N ?= 8
+MIN ?= 1
+MAX ?= 20
 ROUNDS ?= 5
 SCALE ?= 1
 MINUTES ?= 10
@@ -15,7 +17,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: up
-up: host ## Build and start the cluster, WORKERS=5, run the job and show its results
+up: engine host ## Build and start the cluster, WORKERS=5, run the job and show its results; ENGINE=nats, nats-single or embedded
 	docker compose build --quiet
 	@docker compose rm --force job >/dev/null 2>&1 # else its former results would show again
 	docker compose up --detach --wait --scale worker=$(WORKERS) || { docker compose logs --no-log-prefix job; exit 1; }
@@ -41,6 +43,10 @@ logs: ## Follow the logs of master and workers
 .PHONY: scale
 scale: ## Run N=8 workers
 	docker compose up --detach --no-recreate --wait --scale worker=$(N) worker
+
+.PHONY: autoscale
+autoscale: .venv-scale/.installed ## Run MIN=1 to MAX=20 workers, as many as the load wants, until Ctrl-C (docs/scaling.md)
+	@.venv-scale/bin/python -m taskyard autoscale --min $(MIN) --max $(MAX)
 
 .PHONY: status
 status: ## Count tasks by state, list the workers
@@ -93,12 +99,16 @@ mail: host ## The example: send 50 mails through the cluster to a real SMTP serv
 	examples/mail/run.sh
 
 .PHONY: test
-test: host browser $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
+test: host browser nats-server $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
 	$(RUN)/pytest
 
 .PHONY: browser
 browser:
 	@deploy/browser.sh
+
+.PHONY: nats-server
+nats-server: host
+	@deploy/nats-server.sh
 
 .PHONY: guards
 guards: host $(VENV)/.installed ## Take out each guard of docs/security.md and see its tests fail
@@ -123,6 +133,9 @@ lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	docker compose -f compose.yaml -f compose.keys.yaml config --quiet
 	docker compose -f compose.yaml -f compose.tls.yaml config --quiet
 	docker compose -f compose.yaml -f compose.keys.yaml -f compose.tls.yaml config --quiet
+	docker compose -f compose.yaml -f compose.nats.yaml config --quiet
+	docker compose -f compose.yaml -f compose.nats.yaml -f compose.nats.single.yaml config --quiet
+	docker compose -f compose.yaml -f compose.nats.yaml -f compose.nats.tls.yaml config --quiet
 	CLUSTER_URL=managers://queue:5000 docker compose -f compose.yaml -f compose.join.yaml config --quiet
 	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
 	docker compose -f compose.yaml -f deploy/monitoring/compose.yaml config --quiet
@@ -149,6 +162,10 @@ sbom: host .venv-audit/.installed ## Write bills of material of the images into 
 bench: .venv-bench/.installed ## Measure speed beside the standard library; a look: make bench ROUNDS=1 SCALE=0.05
 	.venv-bench/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE)
 
+.PHONY: bench-replicas
+bench-replicas: nats-server .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
+	.venv-bench/bin/python -m bench --only replicas --rounds $(ROUNDS) --scale $(SCALE)
+
 .PHONY: bench-peers
 bench-peers: .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
 	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }
@@ -163,6 +180,15 @@ clean: ## Remove the cluster with its volumes and images, and what the tests mad
 	docker compose --profile tools down --volumes --rmi local --remove-orphans
 	rm -rf $(VENV) .venv-* build/bench build/sbom .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
+.PHONY: deploy-swarm
+deploy-swarm: host ## Deploy to a Docker Swarm, or roll out what has changed: STACK=stack or single-master (deploy/swarm.sh --help)
+	@deploy/swarm.sh $(STACK)
+
+# What keeps the queue: .env remembers it, so that all other targets do.
+.PHONY: engine
+engine:
+	@$(if $(ENGINE),deploy/choose-engine.sh $(ENGINE))
+
 # Docker, Compose and a base image: found, or installed and built.
 .PHONY: host
 host:
@@ -171,6 +197,11 @@ host:
 
 $(VENV)/.installed: requirements/dev.txt
 	@deploy/python-env.sh $(VENV)
+	@touch $@
+
+# The command line on this host: it asks the cluster's own containers, and `docker`.
+.venv-scale/.installed: requirements/worker.txt
+	@deploy/python-env.sh .venv-scale requirements/worker.txt
 	@touch $@
 
 .venv-%/.installed: requirements/%.txt

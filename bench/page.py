@@ -47,6 +47,13 @@ connection; what these cost bare, on the same disk and loopback, is a row of the
         """Microseconds of user and system time together. With two processors, their sum is what bounds the rate.""",
     ),
     "growth": ("Many calls", tables.growth, "Each number of calls on a queue that was empty before."),
+    "replicas": (
+        "One host and three",
+        tables.replicas,
+        """Each worker is a process with one slot. With NATS servers there are as many masters, one of which leads; each server
+keeps a copy: an answer comes once most of them have it. One alone syncs its disk for each entry of the log. All run on this one
+machine, so that more servers and workers share its processors.""",
+    ),
     "slots": (
         "Many slots",
         tables.slots,

@@ -109,6 +109,29 @@ def growth(record: Record) -> str:
     return table(("calls", f"`{SINGLE}`, tasks/s", "over the row before", f"`{CHUNKED}`, calls/s", "over the row before"), rows)
 
 
+def replicas(record: Record) -> str:
+    """Tasks a second by servers of NATS and workers, and over one worker's with as many servers in the same round."""
+    rows: list[Row] = []
+    first: dict[int, Any] = {}
+    for point in record["points"]:
+        if "servers" not in point:  # the system that it is compared with
+            way = next(iter(point["beside"]))
+            told = [rate(answer, way) for answer in point["rounds"]]
+            kept = "durable" if point["keeps"] else "nothing kept"
+            rows.append((f"{point['system']}, {kept}", "2", number(median(told)) if told else "did not run", "", "", "", ""))
+            continue
+        one = first.setdefault(point["servers"], point)
+        columns = []
+        for calls, seconds in (("squares", "seconds"), ("naps", "nap_seconds")):
+            rates = [a[calls] / a[seconds] for a in point["rounds"]]
+            over = [value * a[seconds] / a[calls] for value, a in zip(rates, one["rounds"], strict=False)]
+            columns += [number(median(rates)), number(median(over))]
+        name = f"Taskyard, {point['servers']} NATS servers" if point["servers"] else "Taskyard, one master alone"
+        rows.append((name, str(point["workers"]), *columns, number(median(a["trip"] for a in point["rounds"]))))
+    heading = ("queue", "workers", "tasks/s", "over one worker", "tasks of 10 ms, a second", "over one worker", "round trip, ms")
+    return table(heading, rows)
+
+
 def slots(record: Record) -> str:
     """What each slot and the master has to do, by how many slots there are."""
     cost = {point["slots"]: median(1e6 * a["cpu"]["master"] / a["tasks"] for a in point["rounds"]) for point in record["points"]}

@@ -103,6 +103,8 @@ class Store:
 
     def _bring_up_to_date(self) -> None:
         self._migrate(sql.VERSION)
+        # Kept by this master alone from now on, it is no copy of what several share (`master.replica.store`) any more.
+        self._db.execute("DROP TABLE IF EXISTS replica")
 
     def _migrate(self, version: int) -> None:
         if self.version >= version:

@@ -48,9 +48,10 @@ class Broker:
         self._thread.start()
 
     def open(self, seconds: float) -> JetStreamContext:
-        """Connect within so many seconds. Raises `WrongKey`, `WrongCertificate`, `Unreachable`."""
+        """Connect within so many seconds, if that was not done yet. Raises `WrongKey`, `WrongCertificate`, `Unreachable`."""
         try:
-            self.run(self._connect(), seconds)
+            if not self.client.is_connected:
+                self.run(self._connect(), seconds)
         except (TimeoutError, concurrent.futures.TimeoutError, nats.errors.Error, OSError):
             self._raise_refusal()
             why = f" ({self._trouble})" if self._trouble else ""

@@ -70,6 +70,10 @@ class SettingsError(TaskyardError):
     exit_code = 78
 
 
+class DockerFailed(TaskyardError):
+    """Docker did not do what it was asked for; what it did before stays done."""
+
+
 class NoSuchJob(TaskyardError):
     """The queue knows no job of this id: it was never submitted, forgotten, or its results have outlived their time."""
 

@@ -22,6 +22,7 @@ from taskyard.options import Options
 from taskyard.reader import RESULTS_PAGE, Reader
 from taskyard.sender import Sender
 from taskyard.transport import RemoteQueue
+from taskyard.urls import is_nats
 
 ASK_SECONDS = 1.0
 """How long a question about what runs waits for a master that does not answer."""
@@ -49,8 +50,9 @@ class Exchange:
         self._news = self._calls.news
         self._number = 0
         """Of the next call."""
-        self._sender = Sender(self._sending, self._calls, job, self._note_known)
-        self._reader = Reader(self._reading, self._calls, job, self._sender.is_sent)
+        # Servers of NATS that lose their power together may lose what they have acknowledged.
+        self._sender = Sender(self._sending, self._calls, job, self._note_known, is_nats(queue.url))
+        self._reader = Reader(self._reading, self._calls, job, self._sender.is_sent, self._sender.send_again)
         self._failure: TaskyardError | None = None
         self._threads = [
             threading.Thread(target=self._guard, args=(loop,), name=f"taskyard-{name}", daemon=True)

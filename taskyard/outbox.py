@@ -22,7 +22,7 @@ class Parcel(NamedTuple):
     """Of the first."""
     payloads: list[bytes]
 
-    def keys(self) -> Iterable[Key]:
+    def all_keys(self) -> Iterable[Key]:
         """Of all its calls."""
         return [self.key] if isinstance(self.key, str) else range(self.key, self.key + len(self.payloads))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from taskyard.errors import NoSuchTask, StoreFull
 from taskyard.futures import Key, OpenCalls
@@ -27,14 +27,25 @@ _GONE = "it was forgotten, its result has outlived its time, or the queue has lo
 
 
 class Reader:
-    """Gives the open calls of a job their ends. ``is_sent``: whether the queue has a call."""
+    """Gives the open calls of a job their ends. ``is_sent``: whether the queue has a call; ``send_again``: sends those once more
+    that it has lost, and returns which of them it can."""
 
-    def __init__(self, queue: RemoteQueue, calls: OpenCalls, job: str, is_sent: Callable[[Key], bool]) -> None:
+    def __init__(
+        self,
+        queue: RemoteQueue,
+        calls: OpenCalls,
+        job: str,
+        is_sent: Callable[[Key], bool],
+        send_again: Callable[[Iterable[Key]], set[Key]],
+    ) -> None:
         self._queue = queue
         self._calls = calls
         self._news = calls.news
         self._job = job
         self._is_sent = is_sent
+        self._send_again = send_again
+        self._cursor = 0
+        """Of the last result that was read."""
         self._known: set[Key] = set()
         """Keyed calls that somebody has submitted before: their results may belong to another job."""
         self._doubtful: deque[Key] = deque()
@@ -42,7 +53,7 @@ class Reader:
 
     def run(self) -> None:
         """Read until no more calls are taken and none is open. Raises what ends the traffic for good, as `WrongKey`."""
-        cursor, heard, generation, busy = 0, time.monotonic(), 0, -LISTEN_SECONDS
+        heard, generation, busy = time.monotonic(), 0, -LISTEN_SECONDS
         while True:
             with self._news:
                 while not (self._calls or self._calls.stopping) and time.monotonic() - busy > LISTEN_SECONDS:
@@ -54,12 +65,12 @@ class Reader:
                     return
             try:
                 wait = KEYED_POLL_SECONDS if self._doubtful or self._known else POLL_SECONDS
-                page = self._queue.results_series(self._job, cursor, RESULTS_PAGE, wait)
+                page = self._queue.results_series(self._job, self._cursor, RESULTS_PAGE, wait)
             except StoreFull:
                 continue
             self._calls.take(page)
             if page:
-                cursor = page[-1].cursor + len(page[-1].values) - 1
+                self._cursor = page[-1].cursor + len(page[-1].values) - 1
                 heard = time.monotonic()
             elif generation != self._queue.generation or time.monotonic() - heard > DOUBT_SECONDS:
                 heard, generation = time.monotonic(), self._queue.generation
@@ -91,16 +102,19 @@ class Reader:
         self._look_at(keys, self._queue)
 
     def _look_at(self, keys: list[Key], queue: RemoteQueue) -> None:
-        """Take the ends of those that have one. What the queue does not know fails: it will have no result any more."""
+        """Take the ends of those that have one. What the queue does not know is sent again, or fails: it will have no result."""
         while keys := [key for key in keys if key in self._calls]:
             found = queue.show(list(map(self._calls.id_of, keys)), False)
             self._calls.take(_series_of(task) for task in found if task.state in END_STATES)
             told = {self._calls.key_of(task.id) for task in found}
             keys = [key for key in keys if key not in told]  # for one answer they may be too many
             if not found:
-                for key in keys:
+                if sent := self._send_again(keys):
+                    self._cursor = 0  # what has lost tasks may have lost results too, and counts them anew
+                for key in [key for key in keys if key not in sent]:
                     gone = NoSuchTask(f"the queue does not know task {self._calls.id_of(key)} any more: {_GONE}")
                     self._calls.fail([key], gone)
+                return
 
 
 def _series_of(task: Details) -> ResultSeries:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from taskyard import outbox
 from taskyard.calls import BY_VALUE
 from taskyard.errors import BadRequest, PayloadTooLarge, QueueFull, StoreFull
 from taskyard.functions import why_refused
 from taskyard.futures import Key, OpenCalls
+from taskyard.kept import Kept
 from taskyard.options import Options
 from taskyard.outbox import Outbox, Parcel
 from taskyard.transport import SHORT_BYTES, RemoteQueue
@@ -20,9 +21,17 @@ FULL_PAUSE = 0.5
 
 
 class Sender:
-    """Sends open calls to the queue. ``note_known``: is told of calls with keys of which some were there before."""
+    """Sends open calls to the queue. ``note_known``: is told of calls with keys of which some were there before; ``may_lose``:
+    whether the queue is one that may lose what it has acknowledged, so that it is kept for `send_again`."""
 
-    def __init__(self, queue: RemoteQueue, calls: OpenCalls, job: str, note_known: Callable[[list[Key]], None]) -> None:
+    def __init__(
+        self,
+        queue: RemoteQueue,
+        calls: OpenCalls,
+        job: str,
+        note_known: Callable[[list[Key]], None],
+        may_lose: bool = False,
+    ) -> None:
         self.unsent = 0
         """Calls that the queue does not have yet."""
         self._queue = queue
@@ -31,6 +40,7 @@ class Sender:
         self._job = job
         self._note_known = note_known
         self._outbox = Outbox()
+        self._kept = Kept(calls) if may_lose else None
         self._idle = False
         """Whether the thread waits for calls to send."""
         self._posted: tuple[bytes, list[Parcel]] | None = None
@@ -66,6 +76,15 @@ class Sender:
     def is_sent(self, key: Key) -> bool:
         """Whether the queue has a call, or refused it."""
         return key < self._sent_below if isinstance(key, int) else key in self._sent_keys
+
+    def send_again(self, keys: Iterable[Key]) -> set[Key]:
+        """Send calls that the queue has lost once more; returns which of them can be."""
+        with self._news:
+            parcels = [] if self._kept is None else self._kept.take(set(keys))
+            self._outbox.extendleft(reversed(parcels))
+            self.unsent += outbox.count(parcels)
+            self._news.notify_all()
+        return {key for parcel in parcels for key in parcel.all_keys()}
 
     def run(self) -> None:
         """Send until no more calls are taken and none is open. Raises what ends the traffic for good, as `WrongKey`."""
@@ -104,10 +123,10 @@ class Sender:
         """Without calls that were cancelled meanwhile."""
         wanted: list[Parcel] = []
         for parcel in batch:
-            if all(map(self._calls.__contains__, parcel.keys())):
+            if all(map(self._calls.__contains__, parcel.all_keys())):
                 wanted.append(parcel)
             else:
-                wanted.extend(outbox.without(parcel, map(self._calls.__contains__, parcel.keys())))
+                wanted.extend(outbox.without(parcel, map(self._calls.__contains__, parcel.all_keys())))
         return wanted
 
     def _note_sent(self, batch: list[Parcel]) -> None:
@@ -118,6 +137,8 @@ class Sender:
                 else:
                     self._sent_keys.add(key)
             self._sent_keys &= self._calls.keys()
+            if self._kept is not None:
+                self._kept.add(batch)
             self.unsent -= outbox.count(batch)
             if not self.unsent:
                 self._news.notify_all()
@@ -147,7 +168,7 @@ class Sender:
             return False
         except (BadRequest, PayloadTooLarge) as error:
             if size == 1:
-                self._calls.fail(batch[0].keys(), error)
+                self._calls.fail(batch[0].all_keys(), error)
                 return True
             left = Outbox(batch)
             return self._submit(left.take(size // 2)) and self._submit(list(left))
@@ -167,5 +188,5 @@ class Sender:
             return batch
         for parcel in batch:
             if parcel.options.name == BY_VALUE:
-                self._calls.fail(parcel.keys(), BadRequest(refused))
+                self._calls.fail(parcel.all_keys(), BadRequest(refused))
         return [parcel for parcel in batch if parcel.options.name != BY_VALUE]

@@ -84,6 +84,11 @@ class Settings(BaseSettings):
     def _auto_slots(cls, value: object) -> object:
         return available_cpus() if value == "auto" else value
 
+    @field_validator("master_replicas", mode="before")
+    @classmethod
+    def _as_number(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.isdecimal() else value  # a Literal takes no text for its number
+
     @field_validator("*", mode="after")
     @classmethod
     def _no_file(cls, value: object) -> object:

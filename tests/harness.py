@@ -23,11 +23,13 @@ from taskyard import wire
 from taskyard.errors import Unreachable
 from taskyard.model import Lease, Outcome, Schedule, Task
 from taskyard.transport import LONGEST_WAIT, RemoteQueue
+from tests.nats_member import Member
 
 AUTHKEY = b"the key of these tests"
 LEASE_TIME = 30.0
-Kind = Literal["in-process", "manager"]
-KINDS: tuple[Kind, ...] = ("in-process", "manager")
+Kind = Literal["in-process", "manager", "nats", "three-nats"]
+KINDS: tuple[Kind, ...] = ("in-process", "manager", "nats", "three-nats")
+NATS_SERVERS = {"nats": 1, "three-nats": 3}
 T = TypeVar("T")
 
 
@@ -119,6 +121,7 @@ class Harness:
         self._folder = folder
         self._lives = 0
         self._queues: list[RemoteQueue] = []
+        self._member = Member(NATS_SERVERS[kind]) if kind in NATS_SERVERS else None
         self._start(("127.0.0.1", 0))
         self.queue = self.another()
 
@@ -126,7 +129,8 @@ class Harness:
         """A further connection."""
         queue: RemoteQueue = LocalQueue(self)
         if self.server is not None:
-            queue = RemoteQueue("manager://{}:{}".format(*self.server.listener.address), AUTHKEY, 10.0, "test")
+            url = "manager://{}:{}".format(*self.server.listener.address) if self._member is None else self._member.url
+            queue = RemoteQueue(url, AUTHKEY, 10.0, "test")
         self._queues.append(queue)
         return queue
 
@@ -160,6 +164,8 @@ class Harness:
         self.committer.call(self._crash)
         self._end_server()
         self.committer.stop()
+        if self._member is not None:
+            self._member.lead_no_more()
         self._start(address)
 
     def end(self) -> None:
@@ -169,21 +175,27 @@ class Harness:
         self._end_server()
         if not self.committer.ended.is_set():
             self.committer.stop()
+        if self._member is not None:
+            self._member.end(self._folder / "follower")
         assert self.committer.broken is None, f"the master ended by itself: {self.committer.broken!r}"
 
     def _start(self, address: tuple[str, int]) -> None:
         folder = self._folder / str(self._lives)
-        self.engine = Engine(Store(folder), clock=self.time.clock(), **self.options)
+        store = Store(folder) if self._member is None else self._member.begin(folder)
+        self.engine = Engine(store, clock=self.time.clock(), **self.options)
         self.committer = Committer(self.engine)
         self.committer.start()
         self._lives += 1
-        if self.kind == "manager":
+        if self.kind != "in-process":
             self.server = WatchedServer(self.committer, address, Keyring([Key("shared", AUTHKEY)]))
             self.server.start()
+            if self._member is not None:
+                self._member.lead(self.committer, self.server.listener.address)
 
     def _crash(self) -> None:
         # In one turn of the engine: it sees no connection end, and what it does from now on is told to nobody.
-        shutil.copytree(self.engine.store.path.parent, self._folder / str(self._lives))
+        if self._member is None:  # else the log has what the next one is to know
+            shutil.copytree(self.engine.store.path.parent, self._folder / str(self._lives))
         self._cut_off()
 
     def _cut_off(self) -> None:

@@ -19,10 +19,11 @@ MEASURES: dict[str, str] = {
     "backlog": "0, 100,000 and 1,000,000 tasks waiting: the master's memory, and its start",
     "joins": "connections a second",
     "sharing": "tasks of a second on 8 slots, and short ones beside them",
+    "replicas": "the replicated queue on one NATS server and on three, with 1 to 8 workers, beside one master alone and Celery",
     "peers": "tasks a second and round trips, beside Celery, Dramatiq, RQ, Huey, SAQ, arq, TaskIQ, Dask and Ray",
 }
-OWN = tuple(name for name in MEASURES if name != "peers")
-"""Those that need no peer's package."""
+OWN = tuple(name for name in MEASURES if name not in ("peers", "replicas"))
+"""Those that need no peer's package, and no NATS."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import nats.errors
 from nats.js import api
 from nats.js import errors as js_errors
-from nats.js.object_store import ObjectStore
 
+from master.replica.snapshots import Gone, Snapshots
 from master.store import LeadLost
 from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable
@@ -30,16 +30,19 @@ AT_ONCE = 64
 """Messages that are asked for together."""
 KEPT = 1000
 """Messages before the latest snapshot that stay, for masters that are a little behind."""
+KEEPING: dict[str, Any] = {
+    "storage": api.StorageType.FILE,
+    "retention": api.RetentionPolicy.LIMITS,
+    "max_age": 0,
+    "max_msgs": -1,
+}
+"""Of every stream: what is written stays until it is deleted."""
 WRONG_LAST = (10071, 10164, 10070)
 """What JetStream says when the log does not end where the leader thinks (error codes of nats-server)."""
 FULL = (10023, 10047, 10077)
 """What it says when there is no room."""
 T = TypeVar("T")
 logger = get_logger("master")
-
-
-class Gone(Exception):
-    """What is asked for stands in the log no more."""
 
 
 class Message(NamedTuple):
@@ -76,36 +79,32 @@ class Log:
     def __init__(self, broker: Broker, queue: str, replicas: int) -> None:
         self._broker = broker
         self._replicas = replicas
-        self.subject, self.lead_subject = f"{queue}.log", f"{queue}.lead"
-        self.name, self.lead_name, self.bucket = (f"taskyard-{queue}-{what}" for what in ("log", "lead", "snapshots"))
+        self.subject, self.lead_subject, self.snapshot_subject = (f"{queue}.{what}" for what in ("log", "lead", "snapshot"))
+        self.name, self.lead_name, self.snapshot_name = (f"taskyard-{queue}-{what}" for what in ("log", "lead", "snapshots"))
 
     def open(self, seconds: float) -> None:
         """Connect; make what is missing, and check what is there. Raises `SettingsError`, `taskyard.errors.WrongKey`."""
         self._js = self._broker.open(seconds)
-        common: dict[str, Any] = {"storage": api.StorageType.FILE, "num_replicas": self._replicas}
-        limits: dict[str, Any] = {"retention": api.RetentionPolicy.LIMITS, "max_age": 0, "max_msgs": -1}
-        self._run(
-            self._prepare(
-                api.StreamConfig(
-                    name=self.name,
-                    subjects=[self.subject],
-                    discard=api.DiscardPolicy.NEW,
-                    max_bytes=LOG_BYTES,
-                    allow_direct=True,
-                    **common,
-                    **limits,
-                )
-            )
-        )
-        self._run(
-            self._prepare(
-                api.StreamConfig(name=self.lead_name, subjects=[self.lead_subject], max_msgs_per_subject=1, **common, **limits)
-            )
-        )
+        self._snapshots = Snapshots(self._js, self.snapshot_name, self.snapshot_subject)
+        for name, subject, more in (
+            (self.name, self.subject, {"discard": api.DiscardPolicy.NEW, "max_bytes": LOG_BYTES}),
+            (self.lead_name, self.lead_subject, {"max_msgs_per_subject": 1}),
+            (self.snapshot_name, f"{self.snapshot_subject}.>", {}),
+        ):
+            settings: dict[str, Any] = {"num_replicas": self._replicas, **KEEPING, **more}
+            self._run(self._prepare(api.StreamConfig(name=name, subjects=[subject], **settings)))
 
     def close(self) -> None:
         """Disconnect."""
         self._broker.close()
+
+    def delete(self) -> None:
+        """Delete the queue from NATS, with all that it has."""
+        for name in (self.name, self.lead_name, self.snapshot_name):
+            try:
+                self._run(self._js.delete_stream(name))
+            except js_errors.NotFoundError:
+                pass
 
     # Messages
 
@@ -185,20 +184,18 @@ class Log:
 
     def save_snapshot(self, seq: int, path: Path) -> None:
         """Keep a copy of the store as it was at this place of the log, then drop what stands before it."""
-        self._run(self._put(str(seq), path), None)
-        for known in self.snapshots():
-            if known < seq:
-                self._run(self._delete(str(known)))
+        self._run(self._snapshots.save(seq, path), None)
+        self._run(self._snapshots.drop_before(seq))
         if seq > KEPT:
             self._run(self._js.purge_stream(self.name, seq=seq - KEPT))
 
     def snapshots(self) -> list[int]:
         """Places of which there is a snapshot, the latest last."""
-        return self._run(self._snapshots())
+        return self._run(self._snapshots.places())
 
     def load_snapshot(self, seq: int, path: Path) -> None:
         """Fetch a snapshot into a file. Raises `Gone` if it is not there any more."""
-        self._run(self._fetch(str(seq), path), None)
+        self._run(self._snapshots.load(seq, path), None)
 
     # In NATS's own thread
 
@@ -240,49 +237,16 @@ class Log:
         return list(found)
 
     async def _get(self, seq: int) -> Message:
-        """One message: from any server that has it, else from the one that has all."""
+        # Of the server that leads the stream: a "direct" one asks any that has a copy, also one that was cut off a minute ago.
         try:
-            found = await self._js.get_msg(self.name, seq, direct=True)
+            found = await self._js.get_msg(self.name, seq)
         except js_errors.NotFoundError:
-            try:
-                found = await self._js.get_msg(self.name, seq)
-            except js_errors.NotFoundError:
-                raise Gone from None
+            raise Gone from None
         return Message(seq, found.data or b"")
 
     async def _append(self, subject: str, after: int, data: bytes) -> int:
         headers = {"Nats-Expected-Last-Sequence": str(after)}
         return (await self._js.publish(subject, data, ANSWER_SECONDS, headers=headers)).seq
-
-    async def _store(self) -> ObjectStore:
-        try:
-            return await self._js.object_store(self.bucket)
-        except js_errors.NotFoundError:
-            return await self._js.create_object_store(
-                self.bucket, api.ObjectStoreConfig(storage=api.StorageType.FILE, replicas=self._replicas)
-            )
-
-    async def _put(self, name: str, path: Path) -> None:
-        with path.open("rb") as file:
-            await (await self._store()).put(name, file)
-
-    async def _fetch(self, name: str, path: Path) -> None:
-        try:
-            with path.open("wb") as file:
-                await (await self._store()).get(name, writeinto=file)
-        except (js_errors.NotFoundError, js_errors.DigestMismatchError):
-            raise Gone from None
-        except OSError as error:
-            raise StoreBroken(f"{path} can't be written: {error}") from None
-
-    async def _delete(self, name: str) -> None:
-        await (await self._store()).delete(name)
-
-    async def _snapshots(self) -> list[int]:
-        try:
-            return sorted(int(info.name) for info in await (await self._store()).list())
-        except js_errors.NotFoundError:
-            return []
 
 
 _UNHEARD = (

@@ -12,7 +12,8 @@ from typing import Any
 
 from master import sql
 from master.replica.entries import Assembly, Change, Claim, Entry, Turn, lead_of, pack_claim, pack_turn
-from master.replica.log import MESSAGE_BYTES, Gone, Log, LogState
+from master.replica.log import MESSAGE_BYTES, Log, LogState
+from master.replica.snapshots import Gone
 from master.store import LeadLost, Store
 from taskyard.errors import StoreBroken, StoreFull
 from taskyard.log import get_logger

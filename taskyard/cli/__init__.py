@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from taskyard.cli import act, local, look, verify, watch, work  # noqa: F401 - each adds its commands
+from taskyard.cli import act, local, look, scale, verify, watch, work  # noqa: F401 - each adds its commands
 from taskyard.cli.base import app
 from taskyard.errors import TaskyardError
 

@@ -87,6 +87,11 @@ class Project:
         found = self.engine.containers.list(all=True, filters={"label": [*labels, "com.docker.compose.oneoff=False"]})
         return sorted(found, key=lambda container: int(container.labels["com.docker.compose.container-number"]))
 
+    def containers_of_runs(self) -> list[Container]:
+        """Those of `run`, of all services."""
+        labels = [f"com.docker.compose.project={self.name}", "com.docker.compose.oneoff=True"]
+        return list(self.engine.containers.list(all=True, sparse=True, filters={"label": labels}))
+
     def container(self, service: str) -> Container:
         return self.containers(service)[0]
 

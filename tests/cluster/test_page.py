@@ -9,8 +9,8 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from bench.ports import free_port
 from tests.cluster.project import Project, inside
-from tests.contract.master_process import free_port
 from tests.dashboard_page.running import DESKTOP, PHONE, browsing
 from tests.harness import wait_until
 

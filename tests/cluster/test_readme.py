@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.ports import free_port
 from tests.cluster.clone import blocks_of, make_clone, remove_cluster, typed
 from tests.cluster.project import Project, clean_environment
-from tests.contract.master_process import free_port
 from tests.harness import wait_until
 
 NAMES = {"COMPOSE_PROJECT_NAME": "taskyard-readme", "PROJECT": "taskyard-readme-mail"}

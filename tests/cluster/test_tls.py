@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.ports import free_port
 from tests.certificates import make_certificates
 from tests.cluster.project import ROOT, SHIPPED, Project, health, inside
-from tests.contract.master_process import free_port
 from tests.harness import wait_until
 
 WORKERS = 2

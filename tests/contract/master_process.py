@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any, Self
 
+from bench.ports import free_port
 from taskyard.settings import TlsFiles
 from taskyard.transport import RemoteQueue
 
@@ -85,14 +84,3 @@ class MasterProcess:
         code = self.process.wait(20)
         self.process = None
         return code
-
-
-def free_port() -> int:
-    """A port of this host that is free now, below those that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        try:
-            with socket.create_server(("127.0.0.1", port)):
-                return port
-        except OSError:
-            pass  # taken

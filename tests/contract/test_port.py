@@ -20,11 +20,12 @@ from typing import Any
 import psutil
 import pytest
 
+from bench.ports import free_port
 from taskyard import transport, wire
 from taskyard.errors import BadRequest, SettingsError, Unreachable, WrongKey, WrongVersion
 from taskyard.model import PROTOCOL
 from taskyard.transport import QueueManager, RemoteQueue
-from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
+from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.harness import AUTHKEY as HARNESS_KEY
 from tests.harness import Harness, wait_until
 

@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.contract.master_process import MasterProcess, free_port
+from bench.ports import free_port
+from tests.contract.master_process import MasterProcess
 from tests.dashboard.test_submit import API
 from tests.harness import wait_until
 from tests.programs.worker_process import WorkerProcess, environment_of, run

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from bench.ports import free_port
 from taskyard.local import LocalCluster
 from taskyard.settings import Settings
-from tests.contract.master_process import free_port
 from tests.harness import wait_until
 
 FULL, READ = "the full token of the page's tests, long enough", "the read-only token of the page's tests, long enough"

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 import pytest
 
-from tests.contract.master_process import free_port
+from bench.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 KNOWN = {

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.master_process import ROOT, MasterProcess, free_port
+from bench.ports import free_port
+from tests.contract.master_process import ROOT, MasterProcess
 from tests.harness import wait_until
 from tests.programs.command import Command
 from tests.programs.tasks import square
 from tests.programs.worker_process import WorkerProcess, environment_of, run
 
 COMMANDS = (
-    "cancel", "drain", "forget", "health", "jobs", "local", "map", "pause", "results", "resume", "retry", "schedules", "show",
-    "status", "submit", "tasks", "verify", "workers",
+    "autoscale", "cancel", "drain", "forget", "health", "jobs", "local", "map", "pause", "results", "resume", "retry", "scale",
+    "schedules", "show", "status", "submit", "tasks", "verify", "workers",
 )  # fmt: skip
 
 

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from bench.ports import free_port
 from taskyard import Cluster
 from taskyard.errors import PayloadTooLarge, Unreachable, WrongKey
 from taskyard.model import JobInfo
 from taskyard.transport import RemoteQueue
-from tests.contract.master_process import AUTHKEY, MasterProcess, free_port
+from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.harness import InThread, wait_until
 from tests.programs.conftest import Connect, StartWorker
 from tests.programs.tasks import Gate, give_back, held, pair, slow_square, square

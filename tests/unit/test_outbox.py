@@ -78,4 +78,4 @@ def test_calls_that_nobody_wants_are_left_out(wanted: list[bool]) -> None:
     (parcel,) = outbox_of(len(wanted))
     left = outbox.without(parcel, wanted)
     assert ids(outbox.to_series(left, "job", "job")) == [f"job-{n}" for n, one in enumerate(wanted) if one]
-    assert all(list(one.keys()) == list(map(int, one.payloads)) for one in left)
+    assert all(list(one.all_keys()) == list(map(int, one.payloads)) for one in left)

@@ -239,6 +239,7 @@ def test_a_file_that_could_not_be_brought_to_this_release_is_left_as_it_was(
     path = file_of_version(1, tmp_path)
     before = rows_of_version(1, path)
     monkeypatch.setattr(sql, "MIGRATIONS", (*sql.MIGRATIONS, "DELETE FROM task; INSERT INTO no_such_table VALUES (1);"))
+    monkeypatch.setattr(sql, "VERSION", sql.VERSION + 1)
     with pytest.raises(StoreBroken, match="no_such_table"):
         Store(tmp_path)
     monkeypatch.undo()

@@ -1,0 +1,141 @@
+"""NATS: real servers as plain processes, one alone or three that keep copies of each other's streams."""
+
+from __future__ import annotations
+
+import atexit
+import shutil
+import signal
+import subprocess
+import time
+import urllib.request
+from functools import cache
+from json import loads
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Any
+
+from bench.ports import free_port
+
+START_SECONDS = 30.0
+ROOT = Path(__file__).parents[1]
+
+
+class NatsServer:
+    """One server; it keeps what it has in its folder, also over `kill` and `start`."""
+
+    def __init__(self, folder: Path, name: str, routes: list[int], number: int, more: str) -> None:
+        self.name = name
+        self.port = free_port()
+        self.monitor = free_port()
+        self._config = folder / f"{name}.conf"
+        alone = "sync_interval: always" if len(routes) == 1 else ""
+        cluster = (
+            f"cluster {{ name: test, listen: 127.0.0.1:{routes[number]}, pool_size: -1,"
+            f" routes: [{', '.join(f'nats://127.0.0.1:{port}' for port in routes)}] }}"
+        )
+        self._config.write_text(
+            f"listen: 127.0.0.1:{self.port}\nserver_name: {name}\nhttp: 127.0.0.1:{self.monitor}\nmax_payload: 1MB\n"
+            f"jetstream {{ store_dir: {folder / name}, {alone} }}\n{cluster if len(routes) > 1 else ''}\n{more}\n"
+        )
+        self._log = folder / f"{name}.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Let it run."""
+        with self._log.open("ab") as log:
+            command = [program(), "-c", str(self._config)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+
+    def signal(self, number: int) -> None:
+        """Send its process a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> None:
+        """End it, if it runs."""
+        if self._process is not None and self._process.poll() is None:
+            self.signal(signal.SIGCONT)
+            self._process.terminate()
+            self._process.wait()
+
+    def ask(self, path: str) -> Any:
+        """What its monitoring port says. Raises OSError."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.monitor}{path}", timeout=2) as answer:
+            return loads(answer.read())
+
+
+class NatsServers:
+    """So many servers, ready for JetStream; ``more``: to be added to the configuration of each."""
+
+    def __init__(self, folder: Path, many: int, more: str = "") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        routes = [free_port() for _ in range(many)]
+        self.all = [NatsServer(folder, f"n{number}", routes, number, more) for number in range(many)]
+        self.url = "nats://" + ",".join(f"127.0.0.1:{server.port}" for server in self.all)
+        for server in self.all:
+            server.start()
+        self.wait_until_ready()
+
+    def wait_until_ready(self) -> None:
+        """Return once JetStream takes requests on all of them."""
+        deadline = time.monotonic() + START_SECONDS
+        for server in self.all:
+            while not _is_ready(server):
+                assert time.monotonic() < deadline, f"{server.name} is not ready; its log: {server._log}"
+                time.sleep(0.05)
+
+    def leader_of(self, name: str) -> NatsServer | None:
+        """The server that leads a stream; None: nobody knows one now."""
+        for server in self.all:
+            try:
+                told = server.ask("/jsz?streams=true&accounts=true")
+            except OSError:
+                continue
+            for account in told.get("account_details", ()):
+                for stream in account.get("stream_detail", ()):
+                    if stream["name"] == name and stream.get("cluster", {}).get("leader") == server.name:
+                        return server
+        return None
+
+    def stop(self) -> None:
+        """End all."""
+        for server in self.all:
+            server.stop()
+
+
+@cache
+def program() -> str:
+    """Where nats-server is: in PATH, or where `make nats-server` puts it. Raises RuntimeError."""
+    kept = ROOT / "build/nats/nats-server"
+    found = str(kept) if kept.exists() else shutil.which("nats-server")
+    if found is None:
+        raise RuntimeError("there is no nats-server: run 'make nats-server', which puts one into build/nats")
+    return found
+
+
+@cache
+def shared(many: int) -> NatsServers:
+    """Servers for all in this process who want so many; they end with it."""
+    folder = Path(mkdtemp(prefix="taskyard-nats-"))
+    servers = NatsServers(folder, many)
+    atexit.register(shutil.rmtree, folder)
+    atexit.register(servers.stop)
+    return servers
+
+
+def _is_ready(server: NatsServer) -> bool:
+    try:
+        return bool(server.ask("/healthz?js-enabled-only=false")["status"] == "ok" and _has_leader(server))
+    except OSError:
+        return False
+
+
+def _has_leader(server: NatsServer) -> bool:
+    told = server.ask("/jsz")
+    return "meta_cluster" not in told or bool(told["meta_cluster"].get("leader"))

@@ -1,0 +1,50 @@
+#!/bin/sh
+# Starts a node of NATS, as the image's entrypoint. Settings: NATS_NAME, this node's name in the network, and NATS_NODES, the names of
+# all with a space between them; NATS_DISK, what its files may take, such as 16GB; NATS_SYNC, always or a time such as 10s.
+# Passwords of the users master, client and route come from /run/secrets/taskyard_nats_*; where none is there, from the
+# volume at /run/taskyard, where the first node to start makes them.
+set -eu
+
+fail() { echo "start-nats: $1" >&2; exit 78; }
+
+# A hard link is made whole or not at all, and never over another: nodes that start together agree on the first one's.
+make_password() {
+  fresh=$(mktemp "$1.XXXXXX") || fail "$1 can't be made: is the volume there, may uid $(id -u) write to it?"
+  head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$fresh"
+  chmod 0640 "$fresh"
+  sync
+  ln "$fresh" "$1" 2>/dev/null && echo "start-nats: made $1" >&2
+  rm -f "$fresh"
+}
+
+# In quotes, since nats-server would take some for numbers, and without what would end them or a route's URL.
+password_of() {
+  file=/run/secrets/taskyard_nats_$1
+  if [ ! -e "$file" ]; then
+    file=/run/taskyard/nats-$1
+    [ -e "$file" ] || make_password "$file"
+  fi
+  read -r password <"$file" || [ -n "${password:-}" ] || fail "$file is empty"
+  case $password in
+    *[!A-Za-z0-9_-]*) fail "$file: a password may have letters, digits, - and _ only" ;;
+  esac
+  printf '"%s"' "$password"
+}
+
+NATS_NAME=${NATS_NAME:-nats1}
+NATS_NODES=${NATS_NODES:-$NATS_NAME}
+NATS_DISK=${NATS_DISK:-16GB}
+NATS_SYNC=${NATS_SYNC:-always}
+NATS_MASTER_PASSWORD=$(password_of master)
+NATS_CLIENT_PASSWORD=$(password_of client)
+NATS_ROUTE_PASSWORD=$(password_of route)
+route=${NATS_ROUTE_PASSWORD#\"}
+NATS_ROUTES=""
+for node in $NATS_NODES; do
+  [ "$node" = "$NATS_NAME" ] || NATS_ROUTES="$NATS_ROUTES${NATS_ROUTES:+, }nats://route:${route%\"}@$node:6222"
+done
+configuration=cluster.conf
+if [ -z "$NATS_ROUTES" ]; then configuration=node.conf; fi
+NATS_ROUTES="[$NATS_ROUTES]"
+export NATS_NAME NATS_DISK NATS_SYNC NATS_MASTER_PASSWORD NATS_CLIENT_PASSWORD NATS_ROUTE_PASSWORD NATS_ROUTES
+exec nats-server --config "/etc/taskyard-nats/$configuration" "$@"

@@ -1,0 +1,135 @@
+"""Both stacks on three Docker hosts: what they survive, and how they are rolled."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tests.harness import wait_until
+from tests.measured import tell
+from tests.swarm.rig import STACK, Host, Rig, longest_stall
+
+MANAGER_URL = "manager://master:5000"
+NATS_URL = "nats://nats1:4222,nats2:4222,nats3:4222"
+
+
+class Load:
+    """`tests.swarm.load` on one host."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def wait_for(self, came: int) -> None:
+        while self._read().get("came", -1) < came:
+            pass
+
+    def end(self) -> dict[str, Any]:
+        while "results" not in (told := self._read()):
+            pass
+        assert self._process.wait(60) == 0
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return told
+
+    def _read(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the client has ended"
+        told: dict[str, Any] = json.loads(line)
+        return told
+
+
+def start(rig: Rig, host: Host, url: str, name: str, count: int, seconds: float) -> Load:
+    return Load(rig.client(host, url, "tests.swarm.load", name, str(count), str(seconds)))
+
+
+def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_costs_no_attempt(rig: Rig, clone: Path) -> None:
+    rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
+    first = rig.hosts[0]
+    load = start(rig, first, MANAGER_URL, "square_at", 5_000, 0.1)
+    load.wait_for(500)
+    tasks = (clone / "app/tasks.py").read_text()
+    with (clone / "app/tasks.py").open("a") as file:
+        file.write(
+            '\n\n@task\ndef cube_at(n: int, seconds: float) -> tuple[int, str]:\n    """New."""\n    return n * n, "new"\n'
+        )
+    # Waits for a worker that knows it: none does yet.
+    newer = start(rig, first, MANAGER_URL, "cube_at", 100, 0.0)
+    newer.wait_for(0)
+    began = time.monotonic()
+    try:
+        said = rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
+    finally:
+        (clone / "app/tasks.py").write_text(tasks)
+    rolled = time.time()
+    tell(f"four workers on three hosts replaced one after the other in {time.monotonic() - began:.0f} s, images built and copied")
+    assert "copying 1 image(s)" in said, "only the workers' image is another"
+    ended, new = load.end(), newer.end()
+    times = sorted(ended.pop("times"))
+    assert times[-1] > rolled, "it was the middle of a job"
+    tell(f"the longest time without a result meanwhile: {longest_stall(times, times[0], times[-1]):.2f} s")
+    assert {host.partition(".")[2] for host in ended.pop("hosts")} == {"host1", "host2", "host3"}
+    assert ended == {"results": 5_000, "faults": [], "wrong": [], "why": [], "most_attempts": 1}
+    assert (new["results"], new["faults"], new["wrong"], new["most_attempts"]) == (100, [], [], 1)
+
+
+def log_leader(hosts: list[Host]) -> tuple[Host, str]:
+    """Host and container of the NATS server that leads the queue's log."""
+    for host in hosts:
+        for number in (1, 2, 3):
+            for container in host.containers(f"{STACK}_nats{number}"):
+                page = host.docker(
+                    *("exec", container, "wget", "-q", "-O", "-", "http://127.0.0.1:8222/jsz?accounts=1&streams=1"), check=False
+                )
+                if f'"leader": "nats{number}"' in page.partition('"name": "taskyard-taskyard-log"')[2].partition('"replicas"')[0]:
+                    return host, container
+    raise AssertionError("no server leads the log")
+
+
+def kill_leader(rig: Rig) -> None:
+    host, container = log_leader(rig.hosts)
+    host.docker("kill", container)
+
+
+def test_a_host_cut_off_another_one_crashed_and_the_logs_leader_killed_cost_no_result(rig: Rig) -> None:
+    rig.deploy("stack", WORKERS="6", WORKER_MEMORY="200M", MASTERS="3", MASTER_LEASE="10")
+    first, second, third = rig.hosts
+    load = start(rig, first, NATS_URL, "square_at", 20_000, 0.02)
+    load.wait_for(500)
+    blows: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
+        ("the leader of the log killed", lambda: kill_leader(rig), lambda: None),
+        ("a host cut off for 15 s", lambda: third.cut_off(True), lambda: third.cut_off(False)),
+        ("a host crashed, engine and all, for 15 s", second.crash, second.start),
+    ]
+    at: list[tuple[str, float]] = []
+    for what, strike, undo in blows:
+        at.append((what, time.time()))
+        strike()
+        if what != blows[0][0]:
+            time.sleep(15)  # for so long it is gone
+        undo()
+        wait_until(lambda: all_well(first), f"all is well again after: {what}", 120)
+    struck_until = time.time()
+    ended = load.end()
+    times = ended.pop("times")
+    at.append(("", struck_until))
+    for (what, blow), (_, until) in itertools.pairwise(at):
+        tell(f"{what}: no result for {longest_stall(times, blow, min(until, max(times))):.1f} s at the longest")
+    assert max(times) > at[2][1], "the last blow came while tasks were open"
+    del ended["hosts"]
+    attempts = ended.pop("most_attempts")
+    assert attempts <= 3
+    assert ended == {"results": 20_000, "faults": [], "wrong": [], "why": []}
+    assert "20000" in rig.deploy("run python -m taskyard verify").replace(",", "")
+
+
+def all_well(manager: Host) -> bool:
+    """Whether every service has as many healthy tasks as it should."""
+    told = manager.docker("service", "ls", "--format", "{{.Replicas}}", check=False).split("\n")
+    nodes = manager.docker("node", "ls", "--format", "{{.Status}}", check=False).split()
+    return nodes == ["Ready"] * 3 and all(len({*line.split()[0].split("/")}) == 1 for line in told if line)

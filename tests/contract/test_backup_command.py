@@ -143,5 +143,7 @@ def test_a_damaged_queue_can_be_replaced(filled: MasterProcess) -> None:
 
 
 def test_where_there_is_no_queue_there_is_nothing_to_back_up(tmp_path: Path) -> None:
-    refused = run(MasterProcess(tmp_path / "nothing"), "backup", code=69)
+    nothing = MasterProcess(tmp_path / "nothing")
+    refused = run(nothing, "backup", code=69)
+    nothing.close()
     assert b"Traceback" not in refused.stderr

@@ -54,10 +54,13 @@ def save() -> int:
 def restore() -> int:
     """Put a copy, as `save` wrote it to the standard input here, in the place of the queue's file, which is kept beside.
 
-    Returns an exit code. Raises `StoreBroken` (the copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`;
+    Returns an exit code. Raises `StoreBroken` (the copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`, `SettingsError`;
     then all is as it was.
     """
-    folder = load_settings().master_data
+    settings = load_settings()
+    if is_nats(settings.taskyard_url):
+        raise SettingsError("a queue of several masters is kept on NATS: restore it into one master alone (manager://...)")
+    folder = settings.master_data
     path, fresh = folder / FILE, folder / "restored.db"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -54,8 +54,8 @@ def save() -> int:
 def restore() -> int:
     """Put a copy, as `save` wrote it to the standard input here, in the place of the queue's file, which is kept beside.
 
-    Returns an exit code. Raises `StoreBroken` (the copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`, `SettingsError`;
-    then all is as it was.
+    Returns an exit code. Raises `StoreBroken` (the copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`,
+    `SettingsError` (the queue is kept on NATS); then all is as it was.
     """
     settings = load_settings()
     if is_nats(settings.taskyard_url):

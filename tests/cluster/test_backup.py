@@ -41,7 +41,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("backup") / "taskyard"
     make_clone(folder)
     remove_cluster(folder, ENVIRONMENT)
-    typed("docker compose build --quiet && docker compose up --detach --wait --scale worker=2 master worker", folder, ENVIRONMENT)
+    typed("deploy/choose-images.sh && docker compose build --quiet", folder, ENVIRONMENT)
+    typed("docker compose up --detach --wait --scale worker=2 master worker", folder, ENVIRONMENT)
     yield folder
     remove_cluster(folder, ENVIRONMENT)
 

@@ -86,6 +86,14 @@ rotate-key: ## Make a new key beside the one in use: of the cluster, or ROLE=wor
 retire-keys: ## Let only the newest key be valid, likewise
 	@$(if $(ROLE),deploy/keys.sh retire $(ROLE),docker compose exec -T master python -m master retire-keys)
 
+.PHONY: backup
+backup: ## Write a copy of the queue into build/backups, while it runs
+	@deploy/backup.sh
+
+.PHONY: restore
+restore: ## Put a backup in the place of the queue: make restore FROM=build/backups/FILE; the former one is kept
+	@deploy/restore.sh $(FROM)
+
 .PHONY: certs
 certs: ## Make or renew the certificates for TLS in certs/: make certs NAMES="queue.example.org 10.0.0.5"
 	@deploy/certs.sh

@@ -15,10 +15,14 @@ EXAMPLES = """examples:
   python -m master health                   exit 0 when the master on this host answers
   python -m master rotate-key               make a new key; those in use stay valid until:
   python -m master retire-keys              from now on only the newest key is valid
+  python -m master backup > q.db.gz         a copy of the queue, while it runs or while it does not
+  python -m master restore < q.db.gz        put it in the place of the queue, while no master runs
 
 Settings come from the environment and from .env; .env.example lists them. SIGTERM and SIGINT end it; what was acknowledged
 is on the disk. Exit codes: 74 the data can't be used, 78 a setting is wrong.
 """
+
+COMMANDS = ("serve", "health", "rotate-key", "retire-keys", "backup", "restore")
 
 
 def main() -> int:
@@ -26,17 +30,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m master", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("command", nargs="?", choices=("serve", "health", "rotate-key", "retire-keys"), default="serve")
+    parser.add_argument("command", nargs="?", choices=COMMANDS, default="serve")
     parser.add_argument("--leash", action="store_true", help=LEASH_HELP)
     arguments = parser.parse_args()
     if arguments.command == "health":
         return check(os.environ.get("MASTER_HEALTH_FILE") or "/tmp/taskyard-master-health")
     if arguments.leash:
         hold_leash()
-    from master import keyring, program
+    from master import backups, keyring, program
     from taskyard.errors import TaskyardError
 
-    commands = {"serve": program.run, "rotate-key": keyring.rotate, "retire-keys": keyring.retire}
+    commands = {
+        "serve": program.run,
+        "rotate-key": keyring.rotate,
+        "retire-keys": keyring.retire,
+        "backup": backups.save,
+        "restore": backups.restore,
+    }
     try:
         return commands[arguments.command]()
     except TaskyardError as error:

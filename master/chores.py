@@ -29,6 +29,7 @@ class Chores(Moves):
         more |= self._fail_what_has_not_begun(wall)
         self._forget_old_results(wall)
         self._fail_unknown_names(now)
+        self._copy.drop_unread(now)
         next_moment = self._enqueue_periodic_tasks(now, wall)
         next_due = self.store.rows(sql.NEXT_DUE)[0][0]
         pause = 0.0 if more else max(0.0, min(PAUSE_SECONDS, next_moment - wall, (next_due or inf) - wall))

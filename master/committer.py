@@ -30,6 +30,8 @@ IDLE_PAGES = 1024
 Topic = tuple[str, str]
 LEASE: Topic = ("lease", "")
 ITEM: Topic = ("item", "")
+COPY: Topic = ("copy", "")
+"""What a call waits for that is to be run between two transactions."""
 
 
 def results_of(job: str) -> Topic:
@@ -169,7 +171,7 @@ class Committer:
             self.broken = error
         self.ended.set()
         self.poll.close()
-        self.engine.store.close()
+        self.engine.close()
 
     def _take_last_sample(self) -> None:
         try:
@@ -269,7 +271,7 @@ class Committer:
     def _serve_waiting(self) -> None:
         """Try the calls that wait for something of which there is news, and end the waits that are over."""
         jobs, self.engine.jobs_ended = self.engine.jobs_ended, set()
-        for topic in (LEASE, ITEM, *map(results_of, jobs)):
+        for topic in (COPY, LEASE, ITEM, *map(results_of, jobs)):
             self._serve(topic)
         self.engine.drained = False
         now = monotonic()

@@ -69,6 +69,11 @@ class Engine(Views, Chores, Steering):
         rows.update({("done", job): many for job, many in self._series.forget(job).items()})
         return self._deleted(rows)
 
+    def backup(self, token: Any, offset: Any, limit: Any) -> bytes | None:
+        """A piece of a copy of the store; None while something is being written. For `COPY`, not within a transaction."""
+        rules.read_text(token, "token")
+        return self._copy.read(token, rules.read_int(offset, "offset"), rules.read_int(limit, "limit", 1), self.now())
+
     # Workers
 
     def lease(
@@ -173,6 +178,11 @@ class Engine(Views, Chores, Steering):
         """Put off the end of every session: for so long nobody listened to what they said."""
         for session in self._leases.sessions.values():
             session.deadline += seconds
+
+    def close(self) -> None:
+        """Close the store; nothing is called any more."""
+        self._copy.close()
+        self.store.close()
 
     def take_sample(self) -> bool:
         """Once in ten seconds write what has changed meanwhile; returns whether it was time for that. In a turn of its own."""

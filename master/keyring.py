@@ -36,7 +36,7 @@ CLIENT = frozenset(
         "kinds",
     )
 ) | {"task.put", "result.get"}
-ADMIN = CLIENT | {"retry", "retry_all", "forget", "pause", "drain"}
+ADMIN = CLIENT | {"retry", "retry_all", "forget", "pause", "drain", "backup"}
 ALLOWED = {"worker": WORKER, "client": CLIENT, "admin": ADMIN, "shared": WORKER | ADMIN}
 """Verbs by role, and the methods of the tutorial's two queues; ``shared`` is the one key for all of a simple cluster."""
 LOOK_SECONDS = 1.0

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from master import rules, sql
 from master.backlog import Backlog
+from master.copies import Copy
 from master.gauges import Gauges
 from master.items import Items
 from master.leases import Held, Leases, Session
@@ -55,6 +56,7 @@ class Moves:
         self.items = Items(store, bound, payload_limit)
         self.gauges = Gauges(store)
         self._schedules = Schedules(store)
+        self._copy = Copy(store)
         self._losses: dict[int, int] = {}
         """How often tasks were lost together with their worker, by their seqs."""
         self._waited: set[int] = set()

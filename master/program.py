@@ -18,6 +18,7 @@ from master.server import QueueServer
 from master.store import Store
 from taskyard import tls
 from taskyard.errors import SettingsError, TaskyardError
+from taskyard.keys import Authkey
 from taskyard.log import get_logger, set_up_logging
 from taskyard.pulse import BEAT_SECONDS
 from taskyard.settings import SYSTEM_CAS, Settings, TlsFiles, load_settings
@@ -111,8 +112,8 @@ def tell_address(path: Path, address: str) -> None:
         raise SettingsError(f"MASTER_ADDRESS_FILE={str(path)!r} can't be written: {error.strerror}") from None
 
 
-def show_pulse(settings: Settings, keyring: Keyring, port: int, stopped: threading.Event) -> None:
-    """Ask this master as any client would, over its port, and touch the health file after each answer, until it stops.
+def own_queue(settings: Settings, authkey: Authkey, port: int, patience: float) -> RemoteQueue:
+    """A client of the master on this host, over its port.
 
     With TLS it trusts exactly the master's own certificate. It shows the same, unless it is given another for clients: one for
     servers alone, as public CAs make them, is no client's.
@@ -123,11 +124,16 @@ def show_pulse(settings: Settings, keyring: Keyring, port: int, stopped: threadi
         own = (settings.master_tls_cert, settings.master_tls_key)
         shown = (settings.taskyard_tls_cert, settings.taskyard_tls_key) if settings.taskyard_tls_cert else own
         scheme, files = "managers", TlsFiles(own[0], *shown, pinned=True)
+    return RemoteQueue(f"{scheme}://{host}:{port}", authkey, patience, files=files)
+
+
+def show_pulse(settings: Settings, keyring: Keyring, port: int, stopped: threading.Event) -> None:
+    """Ask this master as any client would, over its port, and touch the health file after each answer, until it stops."""
     authkey = partial(keyring.any_of, "shared", "admin", "client")
     told = ""
     while not stopped.is_set():
         try:
-            with RemoteQueue(f"{scheme}://{host}:{port}", authkey, 2 * BEAT_SECONDS, files=files) as queue:
+            with own_queue(settings, authkey, port, 2 * BEAT_SECONDS) as queue:
                 while not stopped.is_set():
                     queue.stats()
                     told = ""

@@ -20,7 +20,7 @@ from multiprocessing.managers import Server, listener_client  # type: ignore[att
 from typing import Any
 
 from master import foreign, ration, rules
-from master.committer import LEASE, Committer, results_of
+from master.committer import COPY, LEASE, Committer, results_of
 from master.doorstep import Doorstep, GaveWay, Refusals
 from master.hangups import Hangups
 from master.keyring import Key, Keyring
@@ -59,6 +59,7 @@ ARGUMENTS = {
     "kinds": 0,
     "lease": 4,
     "results": 4,
+    "backup": 3,
 }
 """How many each verb takes."""
 
@@ -210,7 +211,10 @@ class QueueServer(Server):
             topic = results_of(rules.read_text(job, "job"))
             read = partial(engine.results, job, after, limit)
             return Request(talk, lambda: self._unless_retired(key, read) or None, topic, _seconds(wait))
-        return Request(talk, partial(getattr(engine, verb), *args))
+        run = partial(getattr(engine, verb), *args)
+        if verb == "backup":
+            return Request(talk, partial(self._unless_retired, key, run), COPY, LONGEST_WAIT)
+        return Request(talk, run)
 
     def _unless_retired(self, key: Key, run: Callable[[], Any]) -> Any:
         """What a call does that may have waited: its key may have been taken out of use meanwhile. Raises EOFError."""

@@ -176,6 +176,11 @@ class Store:
         self._open_transaction = False
         return True
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a transaction is open."""
+        return self._open_transaction
+
     def rollback(self) -> None:
         """Forget what was changed since the last commit."""
         if self._open_transaction:

@@ -111,3 +111,10 @@ class Queue(Protocol):
 
     def kinds(self) -> list[Kind]:
         """Counters of each name of tasks, since the master's start; of the names beyond 200 together, as ``(others)``."""
+
+    def backup(self, token: str, offset: int, limit: int) -> bytes:
+        """Up to ``limit`` bytes, from ``offset`` on, of a copy of the store as it was when ``token``, made by the caller, was
+        first heard of, with offset 0; empty at its end. There is one copy at a time.
+
+        Raises `StoreFull` (no room for the copy), `BadRequest` (this copy is not kept any more).
+        """

@@ -267,6 +267,12 @@ class RemoteQueue:
         """See `taskyard.contract.Queue.kinds`."""
         return list(map(Kind._make, self._call("kinds")))
 
+    def backup(self, token: str, offset: int, limit: int) -> bytes:
+        """See `taskyard.contract.Queue.backup`."""
+        while (piece := self._call("backup", token, offset, limit)) is None:
+            pass  # it was being written all the time
+        return bytes(piece)
+
     # The connection
 
     def _messages(self, series: Sequence[S]) -> Iterator[list[S]]:

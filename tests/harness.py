@@ -14,7 +14,7 @@ from time import monotonic, sleep
 from typing import Any, Literal, TypeVar
 
 from master import rules
-from master.committer import LEASE, Committer, Topic, results_of
+from master.committer import COPY, LEASE, Committer, Topic, results_of
 from master.engine import Clock, Engine
 from master.keyring import Key, Keyring
 from master.server import QueueServer
@@ -68,7 +68,8 @@ class LocalQueue(RemoteQueue):
             job, after, limit, wait = args
             rules.read_text(job, "job")
             return call(lambda: engine.results(job, after, limit) or None, results_of(job), min(wait, LONGEST_WAIT)) or []
-        return call(partial(getattr(engine, verb), *args))
+        run = partial(getattr(engine, verb), *args)
+        return call(run, COPY, LONGEST_WAIT) if verb == "backup" else call(run)
 
     def close(self) -> None:
         self._closing.set()

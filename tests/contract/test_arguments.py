@@ -123,6 +123,7 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "attempts", [text]
         yield "drain", [text]
         yield "retry", [text]
+        yield "backup", text, 0, 1
         yield "show", [text], True
     for names in (7, "a", {"a": 1}, {1}):
         yield "cancel", names
@@ -143,11 +144,14 @@ def calls() -> Iterator[tuple[Any, ...]]:
         yield "running", None, count
         yield "jobs", None, count, 0
         yield "jobs", None, 10, count
+        yield "backup", "t", count, 1
+        yield "backup", "t", 0, count
     for job in NO_JOB:
         yield "find", "ready", job, 10, 0, None, None
         yield "running", job, 10
         yield "jobs", job, 10, 0
     yield "lease", "s", 0, 0, None
+    yield "backup", "t", 0, 0
     for info in NO_INFO:
         yield "heartbeat", "s", info
 

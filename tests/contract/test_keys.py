@@ -45,6 +45,7 @@ CALLS: dict[str, Callable[[RemoteQueue], Any]] = {
     "workers": lambda queue: queue.workers(),
     "history": lambda queue: queue.history(0.0, 0.0),
     "kinds": lambda queue: queue.kinds(),
+    "backup": lambda queue: queue.backup("mine", 0, 1),
 }
 ITEMS = ("task.put", "task.get", "result.put", "result.get")
 

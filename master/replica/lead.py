@@ -11,7 +11,7 @@ from typing import Any
 
 import nats.errors
 
-from master.committer import Committer, Topic
+from master.committer import COPY, Committer
 from master.replica.log import LOG_BYTES, Holder, Log
 from master.replica.store import ReplicaStore
 from master.store import LeadLost
@@ -29,7 +29,6 @@ GIVE_UP_SECONDS = 10.0
 """A leader that can't tell NATS anything for so long gives its place up by itself."""
 SNAPSHOT_BYTES, SNAPSHOT_SECONDS = 64 * 2**20, 10.0
 """The log is cut off by a snapshot when it is longer, and than the store is; looked at every so many seconds."""
-COPY: Topic = ("copy", "")
 logger = get_logger("master")
 
 

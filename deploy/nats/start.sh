@@ -40,11 +40,13 @@ NATS_CLIENT_PASSWORD=$(password_of client)
 NATS_ROUTE_PASSWORD=$(password_of route)
 route=${NATS_ROUTE_PASSWORD#\"}
 NATS_ROUTES=""
+# With a route to itself, which comes to nothing: a cluster that begins takes the number of routes for its size, and with one too few
+# the third node may stay out of it for good.
 for node in $NATS_NODES; do
-  [ "$node" = "$NATS_NAME" ] || NATS_ROUTES="$NATS_ROUTES${NATS_ROUTES:+, }nats://route:${route%\"}@$node:6222"
+  NATS_ROUTES="$NATS_ROUTES${NATS_ROUTES:+, }nats://route:${route%\"}@$node:6222"
 done
 configuration=cluster.conf
-if [ -z "$NATS_ROUTES" ]; then configuration=node.conf; fi
+if [ "$NATS_NODES" = "$NATS_NAME" ]; then configuration=node.conf; fi
 NATS_ROUTES="[$NATS_ROUTES]"
 export NATS_NAME NATS_DISK NATS_SYNC NATS_MASTER_PASSWORD NATS_CLIENT_PASSWORD NATS_ROUTE_PASSWORD NATS_ROUTES
 exec nats-server --config "/etc/taskyard-nats/$configuration" "$@"

@@ -125,7 +125,7 @@ install() { # COMMIT
 
 # They take nothing more, and finish what they run; what takes longer is given back to the queue, at no attempt's cost.
 drain() {
-  local ids id busy deadline=$((SECONDS + drain_seconds))
+  local ids busy deadline=$((SECONDS + drain_seconds))
   mapfile -t ids < <(docker compose ps --quiet worker | cut -c 1-12)
   ((${#ids[@]})) || return 0
   say "draining ${#ids[@]} workers, for at most $drain_seconds s ..."

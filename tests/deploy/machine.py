@@ -13,8 +13,9 @@ from tests.harness import wait_until
 
 IMAGE = "taskyard-test/machine"
 CAPABILITIES = (
-    "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE NET_ADMIN"
-    " NET_BROADCAST SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_TIME SYS_TTY_CONFIG WAKE_ALARM"
+    "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE"
+    " NET_ADMIN NET_BROADCAST SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_TIME SYS_TTY_CONFIG"
+    " WAKE_ALARM"
 )
 """What an engine within a container needs. `--privileged` would ask for more, which not every machine has to give."""
 UNCONFINED = ("seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined")
@@ -52,22 +53,23 @@ class Machine:
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self._key))
         options = [word for name in CAPABILITIES.split() for word in ("--cap-add", name)]
         options += [word for option in UNCONFINED for word in ("--security-opt", option)]
-        options += ["--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--tmpfs", "/run", "--volume", "/var/lib/docker"]
+        options += ["--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw", "--tmpfs", "/run"]
+        options += ["--volume", "/var/lib/docker", "--init", "--name", self.name, "--hostname", self.name]
         start = "ssh-keygen -A && install -d -m 0755 /run/sshd && exec /usr/sbin/sshd -D -e"
-        run("docker", "run", "--detach", "--init", "--name", self.name, "--hostname", self.name, *options, IMAGE, "sh", "-c", start)
-        keys = "cat >/home/debian/.ssh/authorized_keys"
-        self.inside(keys, user="debian", given=self._key.with_suffix(".pub").read_text())
+        run("docker", "run", "--detach", *options, IMAGE, "sh", "-c", start)
+        public = self._key.with_suffix(".pub").read_text()
+        self.inside("cat >/home/debian/.ssh/authorized_keys", user="debian", given=public)
         address = run("docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).strip()
         self._config.write_text(
             f"Host {self.name}\n HostName {address}\n IdentityFile {self._key}\n IdentitiesOnly yes\n"
-            f" UserKnownHostsFile {self._folder}/known_hosts\n StrictHostKeyChecking accept-new\n LogLevel ERROR\n BatchMode yes\n"
+            f" UserKnownHostsFile {self._folder}/known_hosts\n StrictHostKeyChecking accept-new\n"
+            " LogLevel ERROR\n BatchMode yes\n"
         )
         wait_until(lambda: self.over_ssh("echo ready", check=False) == "ready\n", f"sshd of {self.name} answers")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        # Its own engine first, so that no container of it outlives it.
-        self.inside("docker ps -q | xargs -r docker kill; pkill -x dockerd", check=False)
+        # All its processes are in its namespace, also those of its engine's containers, and end with it.
         run("docker", "rm", "--force", "--volumes", self.name)
 
     def inside(self, command: str, *, user: str = "root", given: str | None = None, check: bool = True) -> str:

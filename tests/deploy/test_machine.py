@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
@@ -12,12 +12,31 @@ import pytest
 
 from tests.deploy.conftest import commit
 from tests.deploy.machine import Machine, run
+from tests.harness import wait_until
 from tests.measured import tell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
-STEPS: dict[str, str] = {}
-"""What the steps so far have left, for those that follow: a version, a job."""
+SLOW = '''
+
+@task
+def slow(seconds: float) -> str:
+    """Take its time."""
+    import time
+
+    time.sleep(seconds)
+    return f"I have slept {seconds} s"
+'''
+HARMS = {
+    "ends at once": "sys.exit(70)",
+    "changes the queue's file": (
+        "import sqlite3; sqlite3.connect('/var/lib/taskyard/taskyard.db').executescript"
+        "('DELETE FROM tasks; PRAGMA user_version=9999'); sys.exit(70)"
+    ),
+}
+"""What bad versions of the master do."""
+RESULTS: dict[str, str] = {}
+"""What the queue told before the bad updates."""
 
 
 def make(source: Path, machine: Machine, *words: str, code: int = 0) -> str:
@@ -51,3 +70,59 @@ def test_from_nothing_to_results(source: Path, machine: Machine) -> None:
     assert "smoke test: square 12 -> 12 * 12 = 144" in said
     assert f"ssh -L 8080:127.0.0.1:8080 {machine.user}" in said
     assert "http://127.0.0.1:8080/" in said
+
+
+def test_deploying_again_changes_nothing(source: Path, machine: Machine) -> None:
+    before = machine.inside("docker ps --no-trunc -q | sort")
+    make(source, machine, "deploy")
+    assert machine.inside("docker ps --no-trunc -q | sort") == before
+
+
+def test_an_update_lets_what_runs_finish_and_loses_nothing(source: Path, machine: Machine) -> None:
+    with (source / "app/tasks.py").open("a") as file:
+        file.write(SLOW)
+    version = commit(source, "A slow task")
+    make(source, machine, "deploy-update")
+    machine.cli("submit", "slow", "20", "--job", "slow")
+    wait_until(lambda: "leased" in machine.cli("tasks", "--job", "slow"), "it runs")
+    (source / "app/tasks.py").write_text((source / "app/tasks.py").read_text().replace("I have slept", "I slept"))
+    version = commit(source, "Say it otherwise")
+    said = make(source, machine, "deploy-update")
+    assert f"{version} runs with 2 workers" in said
+    assert [(row["state"], row["attempts"]) for row in json.loads(machine.cli("tasks", "--job", "slow", "--json"))] == [
+        ("done", 1)
+    ]
+    assert machine.cli("submit", "slow", "0", "--wait") == '"I slept 0 s"\n'
+    RESULTS["before"] = machine.cli("results", "slow", "--json")
+
+
+@pytest.mark.parametrize("harm", ["ends at once", "changes the queue's file"])
+def test_a_bad_update_is_rolled_back_and_nothing_is_lost(source: Path, machine: Machine, harm: str) -> None:
+    before = machine.inside("grep TASKYARD_VERSION= /opt/taskyard/.env; git -C /opt/taskyard rev-parse HEAD")
+    good = run("git", "rev-parse", "HEAD", cwd=source).strip()
+    program = source / "master/__main__.py"
+    program.write_text(program.read_text().replace("def main() -> int:\n", f"def main() -> int:\n    {HARMS[harm]}\n"))
+    version = commit(source, "A master that never gets well")
+    try:
+        said = make(source, machine, "deploy-update", "WAIT_SECONDS=40", code=1)
+    finally:
+        run("git", "reset", "--quiet", "--hard", good, cwd=source)
+    assert f"{version} did not get well: rolling back" in said
+    assert ("changed the queue's format" in said) == (harm != "ends at once")
+    assert machine.inside("grep TASKYARD_VERSION= /opt/taskyard/.env; git -C /opt/taskyard rev-parse HEAD") == before
+    assert machine.cli("results", "slow", "--json") == RESULTS["before"]
+    assert machine.cli("submit", "square", "5", "--wait") == '"5 * 5 = 25"\n'
+    machine.cli("verify")
+
+
+def test_an_update_that_cannot_be_built_touches_nothing(source: Path, machine: Machine) -> None:
+    before = machine.inside("docker ps --no-trunc -q | sort; cat /opt/taskyard/.env")
+    good = run("git", "rev-parse", "HEAD", cwd=source).strip()
+    (source / "master/Dockerfile").write_text("FROM\n")
+    commit(source, "No image")
+    try:
+        said = make(source, machine, "deploy-update", code=1)
+    finally:
+        run("git", "reset", "--quiet", "--hard", good, cwd=source)
+    assert "nothing was touched" in said
+    assert machine.inside("docker ps --no-trunc -q | sort; cat /opt/taskyard/.env") == before

@@ -14,8 +14,8 @@ from tests.harness import wait_until
 IMAGE = "taskyard-test/machine"
 CAPABILITIES = (
     "AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE"
-    " NET_ADMIN NET_BROADCAST SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_TIME SYS_TTY_CONFIG"
-    " WAKE_ALARM"
+    " NET_ADMIN NET_BROADCAST SYSLOG SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_TIME"
+    " SYS_TTY_CONFIG WAKE_ALARM"
 )
 """What an engine within a container needs. `--privileged` would ask for more, which not every machine has to give."""
 UNCONFINED = ("seccomp=unconfined", "apparmor=unconfined", "systempaths=unconfined")

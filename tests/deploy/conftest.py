@@ -32,14 +32,16 @@ def commit(folder: Path, message: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def image() -> Iterator[None]:
+def image() -> Iterator[str]:
+    """Builds the one of all machines; gives the one of Python beneath it."""
     found = re.search(r"^PYTHON_IMAGE=(.+)$", (ROOT / ".env").read_text() if (ROOT / ".env").exists() else "", re.MULTILINE)
-    build_image(found[1] if found else "python:3.13-slim")
-    yield
+    base = found[1] if found else "python:3.13-slim"
+    build_image(base)
+    yield base
     run("docker", "image", "rm", IMAGE, check=False)
 
 
 @pytest.fixture(scope="session")
-def machine(image: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+def machine(image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     with Machine("taskyard-test-vm", tmp_path_factory.mktemp("vm")) as started:
         yield started

@@ -24,9 +24,12 @@ room_mb=${ROOM_MB:-3000}
 
 say() { printf 'deploy: %s\n' "$*" >&2; }
 fail() { say "$1"; exit "${2:-1}"; }
-# What runs as root there; its words are single words of that shell already.
-remote() { "${ssh[@]}" "$host" "$@"; }
-as_root() { remote "${sudo}bash -c $(printf '%q' "$1")"; }
+remote() { "${ssh[@]}" "$host" "$1"; }
+# Quoted as any shell understands, whichever that user has.
+as_root() {
+  local quote="'\\''"
+  remote "${sudo}bash -c '${1//"'"/"$quote"}'"
+}
 
 open_way() {
   local sockets options
@@ -50,6 +53,8 @@ check_host() {
   local free
   remote "command -v apt-get >/dev/null" || fail "$host has no apt-get: this needs Debian or Ubuntu" 78
   free=$(remote "df -Pm /var/lib | awk 'END { print \$4 }'")
+  [[ $what == deploy ]] || as_root "git -C $folder rev-parse --verify --quiet refs/taskyard/deployed" >/dev/null 2>&1 \
+    || fail "nothing is deployed at $host yet: make deploy HOST=$host" 66
   ((free >= room_mb)) || fail "$host has $free MB free under /var/lib, $room_mb are needed: make room there" 74
 }
 
@@ -65,7 +70,8 @@ bring_sources() {
     git -C '$folder' config receive.shallowUpdate true" || fail "git could not be installed at $host: the lines above say why; does 'apt-get update' work there?"
   GIT_SSH_COMMAND="${ssh[*]@Q}" git push --quiet --force --receive-pack="${sudo}git-receive-pack" "$host:$folder" "$commit:refs/taskyard/next" \
     || fail "the sources could not be brought to $host:$folder"
-  as_root "cd '$folder'; [ -e deploy/on-host.sh ] || git checkout --quiet --detach refs/taskyard/next"
+  # The version that runs is the one that updates, so that a bad one can't also break the way back.
+  as_root "cd '$folder'; git rev-parse --verify --quiet refs/taskyard/deployed >/dev/null || git checkout --quiet --detach refs/taskyard/next"
   if [[ -n ${ENV:-} ]]; then
     as_root "umask 077; cat >'$folder/.env.given'" <"$ENV"
   fi

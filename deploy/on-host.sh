@@ -177,10 +177,14 @@ roll_back() {
 
 update() { # COMMIT
   local version workers
-  former=$(git rev-parse --verify --quiet refs/taskyard/deployed) || fail "nothing is deployed here yet: deploy first" 66
+  former=$(git rev-parse refs/taskyard/deployed)
   former_version=$(version_of "$former") version=$(version_of "$1")
   say "updating $former_version to $version"
   [[ -z $(git status --porcelain --untracked-files=no) ]] || fail "files of $PWD were changed by hand: commit what is to stay, and 'git checkout .' there" 73
+  if [[ -e .env.former ]]; then
+    say "an update was interrupted here: beginning again with what $former_version had"
+    mv .env.former .env
+  fi
   touch .env
   cp -p .env .env.former
   git checkout --quiet --detach "$1"
@@ -242,6 +246,7 @@ main() {
   printf '== %s %s\n' "$(date -u +%FT%TZ)" "$*" >>"$log"
   commit=$(git rev-parse --verify --quiet "${2:-HEAD}^{commit}") || fail "there is no commit ${2:-HEAD} here" 66
   deployed=$(git rev-parse --verify --quiet refs/taskyard/deployed || true)
+  [[ $what == deploy || -n $deployed ]] || fail "nothing is deployed here yet: deploy first (make deploy)" 66
   if [[ $what == update || ( -n $deployed && $deployed != "$commit" ) ]]; then
     prepare_docker
     update "$commit"

@@ -52,7 +52,7 @@ def make(source: Path, machine: Machine, *words: str, code: int = 0) -> str:
         text=True,
         check=False,
     )
-    print(ended.stdout)
+    print(ended.stdout)  # for the report of a test that fails
     assert (ended.returncode != 0) == (code != 0), ended.stdout
     tell(f"make {' '.join(words)}: {monotonic() - begun:.0f} s")
     return ended.stdout
@@ -62,6 +62,22 @@ def test_a_machine_that_cannot_be_reached_is_named(source: Path, machine: Machin
     environment = {**os.environ, "SSH": machine.ssh}
     said = run("deploy/deploy.sh", "nobody@127.0.0.1", cwd=source, env=environment, stdin=subprocess.DEVNULL, check=False)
     assert "can't log in at nobody@127.0.0.1" in said
+
+
+def test_a_user_who_may_not_sudo_is_told(source: Path, machine: Machine) -> None:
+    machine.inside("useradd --create-home plain && cp -r /home/debian/.ssh /home/plain/ && chown -R plain /home/plain/.ssh")
+    said = run("deploy/deploy.sh", f"plain@{machine.name}", cwd=source, env=machine.environment(), check=False)
+    assert "may not sudo without a password" in said
+
+
+def test_a_machine_without_room_is_left_alone(source: Path, machine: Machine) -> None:
+    said = make(source, machine, "deploy", "ROOM_MB=99999999", code=74)
+    assert "99999999 are needed" in said
+    assert machine.inside("ls /opt") == ""
+
+
+def test_an_update_of_nothing_is_refused(source: Path, machine: Machine) -> None:
+    assert f"nothing is deployed at {machine.user} yet" in make(source, machine, "deploy-update", code=66)
 
 
 def test_from_nothing_to_results(source: Path, machine: Machine) -> None:
@@ -76,6 +92,16 @@ def test_deploying_again_changes_nothing(source: Path, machine: Machine) -> None
     before = machine.inside("docker ps --no-trunc -q | sort")
     make(source, machine, "deploy")
     assert machine.inside("docker ps --no-trunc -q | sort") == before
+
+
+def test_of_two_deployments_at_a_time_one_is_refused(source: Path, machine: Machine) -> None:
+    flock = ["docker", "exec", "-i", machine.name, "flock", "/opt/taskyard/.deploying", "sh", "-c", "echo held; cat"]
+    with subprocess.Popen(flock, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        assert "another deployment is under way" in make(source, machine, "deploy", code=75)
+        other.stdin.close()
 
 
 def test_an_update_lets_what_runs_finish_and_loses_nothing(source: Path, machine: Machine) -> None:

@@ -4,6 +4,7 @@
 #
 #   deploy/on-host.sh deploy [COMMIT]     from nothing to results: Docker, images, start, smoke test; from another version: update
 #   deploy/on-host.sh update [COMMIT]     build beside what runs, drain, keep a copy of the queue, roll; back again if it gets not well
+#   deploy/on-host.sh put-back FILE       put a copy that an update has kept, here or on another machine, in the place of the queue
 #   deploy/on-host.sh boot                start what is deployed
 #
 # COMMIT is HEAD if it is not said. Settings: see deploy/deploy.sh --help. Its log is deploy.log in that folder.
@@ -157,6 +158,20 @@ put_back() {
     'find /var/lib/taskyard -mindepth 1 -delete && tar -C /var/lib/taskyard -xzf -' <"$1" >>"$log" 2>&1 9>&-
 }
 
+# FILE: a copy that is to be the queue; the one of now is kept.
+replace_queue() {
+  local copy=$1 kept workers
+  kept=$PWD/backups/replaced-$(date -u +%Y%m%d-%H%M%S).tar.gz
+  gzip --test "$copy" 2>/dev/null || fail "${copy:-the copy (which?)} can't be read, or is damaged; nothing was changed" 66
+  workers=$(workers_now)
+  say "stopping, keeping the queue of now in $kept ..."
+  quietly docker compose stop
+  keep_copy "$kept" || { start "$workers" || true; fail "the queue of now could not be copied to $kept (is the disk full?); nothing was changed"; }
+  say "putting $copy in its place ..."
+  put_back "$copy" || fail "it can't be put there: see $log; the queue as it was: $kept"
+  start "$workers" || { tell_unwell; fail "it does not get well with that queue: the lines above, and $log, say why; the queue as it was: $kept"; }
+}
+
 # COMMIT VERSION WORKERS
 roll_back() {
   local now what="the queue goes on with all that it has done meanwhile"
@@ -231,9 +246,9 @@ forget_versions() {
 main() {
   local what=${1:-} commit deployed
   case "$what" in
-    deploy | update | boot) ;;
+    deploy | update | put-back | boot) ;;
     --help | -h) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) sed -n '5,7s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    *) sed -n '5,8s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac
   [[ $(id -u) == 0 ]] || fail "this needs root: sudo $0 $*" 77
   if [[ $what == boot ]]; then
@@ -244,6 +259,10 @@ main() {
   exec 9>.deploying
   flock --nonblock 9 || fail "another deployment is under way here: 'tail -f $log' shows it" 75
   printf '== %s %s\n' "$(date -u +%FT%TZ)" "$*" >>"$log"
+  if [[ $what == put-back ]]; then
+    replace_queue "${2:-}"
+    exit
+  fi
   commit=$(git rev-parse --verify --quiet "${2:-HEAD}^{commit}") || fail "there is no commit ${2:-HEAD} here" 66
   deployed=$(git rev-parse --verify --quiet refs/taskyard/deployed || true)
   [[ $what == deploy || -n $deployed ]] || fail "nothing is deployed here yet: deploy first (make deploy)" 66

@@ -75,3 +75,23 @@ def test_after_a_boot_it_goes_on_with_what_it_had(second: Machine) -> None:
     tell(f"from a boot to healthy: {monotonic() - begun:.0f} s")
     assert json.loads(second.cli("results", "seven", "--json"))["state"] == "done"
     assert second.cli("submit", "square", "8", "--wait") == '"8 * 8 = 64"\n'
+
+
+def test_a_copy_of_the_first_machines_queue_is_brought_back_on_the_second(
+    machine: Machine, second: Machine, tmp_path: Path
+) -> None:
+    copies = "ls -t /opt/taskyard/backups/before-*.tar.gz | head -n 1"
+    run("docker", "cp", f"{machine.name}:{machine.inside(copies).strip()}", str(tmp_path / "copy.tar.gz"))
+    run("docker", "cp", str(tmp_path / "copy.tar.gz"), f"{second.name}:/root/copy.tar.gz")
+    begun = monotonic()
+    second.inside("/opt/taskyard/deploy/on-host.sh put-back /root/copy.tar.gz")
+    tell(f"a copy of the queue brought back on a second machine: {monotonic() - begun:.0f} s")
+    assert second.cli("results", "slow", "--json") == machine.cli("results", "slow", "--json")
+    second.cli("verify")
+
+
+def test_a_damaged_copy_is_refused_and_changes_nothing(second: Machine) -> None:
+    before = second.inside("docker ps --no-trunc -q | sort")
+    second.inside("head -c 500 /root/copy.tar.gz >/root/half.tar.gz")
+    assert "nothing was changed" in second.inside("/opt/taskyard/deploy/on-host.sh put-back /root/half.tar.gz", check=False)
+    assert second.inside("docker ps --no-trunc -q | sort") == before

@@ -83,9 +83,14 @@ passes_smoke_test() {
   say "smoke test: $smoke -> $expected"
 }
 
+# What is not well, and what it has last said; what was only stopped is well.
 tell_unwell() {
+  local service
   docker compose ps --all --format '{{.Service}}: {{.Status}}' 2>/dev/null | sort | uniq -c >&2 || true
-  docker compose logs --no-color --tail 5 master worker dashboard 2>/dev/null | tail -n 20 >&2 || true
+  for service in $(docker compose ps --all --format '{{.Service}} {{.State}} {{.ExitCode}} {{.Health}}' 2>/dev/null \
+    | awk '!($2 == "exited" && $3 == 0) && $4 != "healthy" { print $1 }' | sort -u); do
+    docker compose logs --no-color --no-log-prefix --tail 5 "$service" 2>/dev/null | sed "s/^/  $service: /" >&2 || true
+  done
 }
 
 workers_now() {

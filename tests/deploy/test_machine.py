@@ -31,7 +31,7 @@ HARMS = {
     "ends at once": "sys.exit(70)",
     "changes the queue's file": (
         "import sqlite3; sqlite3.connect('/var/lib/taskyard/taskyard.db').executescript"
-        "('DELETE FROM tasks; PRAGMA user_version=9999'); sys.exit(70)"
+        "('DELETE FROM part; DELETE FROM task; PRAGMA user_version=9999'); sys.exit(70)"
     ),
 }
 """What bad versions of the master do."""

@@ -12,12 +12,25 @@ from tests.cluster.clone import make_clone
 from tests.cluster.project import ROOT
 from tests.deploy.machine import IMAGE, Machine, build_image, run
 
+SLOW = '''
+
+@task
+def slow(seconds: float) -> str:
+    """Take its time."""
+    import time
+
+    time.sleep(seconds)
+    return f"I have slept {seconds} s"
+'''
+
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with one commit: this source as it stands."""
+    """A repository with one commit: this source as it stands, and a slow task."""
     folder = tmp_path_factory.mktemp("source")
     make_clone(folder)
+    with (folder / "app/tasks.py").open("a") as file:
+        file.write(SLOW)
     run("git", "init", "--quiet", cwd=folder)
     commit(folder, "As it stands")
     return folder

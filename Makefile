@@ -189,7 +189,7 @@ deploy: ## From a bare machine to results, over ssh: make deploy HOST=user@vm (d
 	@deploy/deploy.sh $(HOST)
 
 .PHONY: deploy-update
-deploy-update: ## Bring what is committed to HOST=user@vm: drain, roll, and back again if it gets not well
+deploy-update: ## Bring what is committed to HOST=user@vm: drain, roll, and back again if it does not get healthy
 	@deploy/deploy.sh update $(HOST)
 
 # What keeps the queue: .env remembers it, so that all other targets do.

@@ -4,7 +4,7 @@
 # what has been committed since. The machine needs sshd, and root or a user who may sudo without a password.
 #
 #   deploy/deploy.sh user@vm              from nothing, or from whatever version is there
-#   deploy/deploy.sh update user@vm       only where there is a version already: drain, roll, and back to it if the new one gets not well
+#   deploy/deploy.sh update user@vm       only where there is a version already: drain, roll, and back if the new one does not get healthy
 #
 # Settings: ENV            a file of settings as .env.example has them, to become the .env there; without it the one there stays
 #           SSH            ssh, with options if need be: SSH="ssh -p 2222 -i key"
@@ -15,7 +15,7 @@
 #           ROOM_MB        3000, which have to be free there
 # Examples: make deploy HOST=root@203.0.113.7
 #           make deploy HOST=debian@vm ENV=production.env WORKERS=8
-#           make deploy-update HOST=debian@vm SMOKE='my_task "some text"' SMOKE_EXPECTS=fine
+#           make deploy-update HOST=debian@vm SMOKE="my_task 7" SMOKE_EXPECTS=fine
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

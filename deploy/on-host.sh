@@ -3,7 +3,7 @@
 # deploy/cloud-init.yaml at the first boot, by deploy/taskyard.service at every boot; by hand just as well.
 #
 #   deploy/on-host.sh deploy [COMMIT]     from nothing to results: Docker, images, start, smoke test; from another version: update
-#   deploy/on-host.sh update [COMMIT]     build beside what runs, drain, keep a copy of the queue, roll; back again if it gets not well
+#   deploy/on-host.sh update [COMMIT]     build beside what runs, drain, keep a copy of the queue, roll; back again if it does not get healthy
 #   deploy/on-host.sh put-back FILE       put a copy that an update has kept, here or on another machine, in the place of the queue
 #   deploy/on-host.sh boot                start what is deployed
 #

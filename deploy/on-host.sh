@@ -51,12 +51,12 @@ take_settings() {
 prepare_docker() {
   say "checking Docker, installing it where it is missing ..."
   quietly deploy/bootstrap.sh || { tell_log; fail "Docker can't be had: the lines above, and $log, say why"; }
-  say "choosing base images ..."
-  quietly deploy/choose-images.sh || { tell_log; fail "no base image can be had: the lines above, and $log, say why"; }
 }
 
 # VERSION: of the sources that are checked out.
 build() {
+  say "choosing base images ..."
+  quietly deploy/choose-images.sh || { tell_log; return 1; }
   say "building the images $1 ..."
   TASKYARD_VERSION=$1 quietly docker compose build --quiet || { tell_log; return 1; }
 }
@@ -208,10 +208,10 @@ update() { # COMMIT
   touch .env
   cp -p .env .env.former
   git checkout --quiet --detach "$1"
-  if ! { take_settings && quietly deploy/choose-images.sh && build "$version"; }; then
+  take_settings
+  if ! build "$version"; then
     git checkout --quiet --detach "$former"
     mv .env.former .env
-    tell_log
     fail "the images $version can't be built; $former_version runs as before, nothing was touched"
   fi
   workers=$(workers_now)

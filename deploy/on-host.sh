@@ -22,8 +22,13 @@ drain_seconds=${DRAIN_SECONDS:-60}
 say() { printf '%s: %s\n' "$(hostname)" "$*" | tee -a "$log" >&2 || true; }
 fail() { say "$1"; exit "${2:-1}"; }
 # Into the log; the lock stays with this script, and not with an engine that it starts.
-quietly() { "$@" >>"$log" 2>&1 </dev/null 9>&-; }
-tell_log() { tail -n "${1:-15}" "$log" >&2 || true; }
+quietly() {
+  touch "$log"
+  mark=$(wc -c <"$log")
+  "$@" >>"$log" 2>&1 </dev/null 9>&-
+}
+# The end of what the last of these has printed.
+tell_log() { tail -c "+$((mark + 1))" "$log" | tail -n 15 >&2 || true; }
 cli() { docker compose run --rm -T --no-deps --quiet-pull cli "$@" </dev/null 2>>"$log" 9>&-; }
 
 version_of() { git rev-parse --short=7 "$1"; }

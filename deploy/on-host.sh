@@ -217,7 +217,7 @@ update() { # COMMIT
   if ! build "$version"; then
     git checkout --quiet --detach "$former"
     mv .env.former .env
-    fail "the images $version can't be built; $former_version runs as before, nothing was touched"
+    fail "the images $version can't be built; $former_version runs as before, nothing was touched" 65
   fi
   workers=$(workers_now)
   set_setting TASKYARD_VERSION "$version"

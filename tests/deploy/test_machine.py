@@ -138,7 +138,7 @@ def test_an_update_that_cannot_be_built_touches_nothing(source: Path, machine: M
     (source / "master/Dockerfile").write_text("FROM\n")
     commit(source, "No image")
     try:
-        said = make(source, machine, "deploy-update", code=1)
+        said = make(source, machine, "deploy-update", code=65)
     finally:
         run("git", "reset", "--quiet", "--hard", good, cwd=source)
     assert "nothing was touched" in said

@@ -64,10 +64,11 @@ bring_sources() {
   [[ -z $(git status --porcelain --untracked-files=no) ]] || say "note: what is not committed stays here"
   say "bringing $(git log -1 --format='%h "%s"') to $host ..."
   as_root "set -e
-    command -v git >/dev/null || { export DEBIAN_FRONTEND=noninteractive; apt-get update -q; apt-get install -y -q --no-install-recommends git; } >/var/log/taskyard-git.log 2>&1 \
-      || { tail -n 5 /var/log/taskyard-git.log >&2; exit 1; }
+    if ! command -v git >/dev/null || ! command -v make >/dev/null; then
+      apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends git make
+    fi >/var/log/taskyard-git.log 2>&1 || { tail -n 5 /var/log/taskyard-git.log >&2; exit 1; }
     git init --quiet '$folder'; chmod 0750 '$folder'
-    git -C '$folder' config receive.shallowUpdate true" || fail "git could not be installed at $host: the lines above say why; does 'apt-get update' work there?"
+    git -C '$folder' config receive.shallowUpdate true" || fail "git and make could not be installed at $host: the lines above say why; does 'apt-get update' work there?"
   GIT_SSH_COMMAND="${ssh[*]@Q}" git push --quiet --force --receive-pack="${sudo}git-receive-pack" "$host:$folder" "$commit:refs/taskyard/next" \
     || fail "the sources could not be brought to $host:$folder"
   # The version that runs is the one that updates, so that a bad one can't also break the way back.

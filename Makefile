@@ -192,6 +192,14 @@ clean: ## Remove the cluster with its volumes and images, and what the tests mad
 deploy-swarm: host ## Deploy to a Docker Swarm, or roll out what has changed: STACK=stack or single-master (deploy/swarm.sh --help)
 	@deploy/swarm.sh $(STACK)
 
+.PHONY: deploy
+deploy: ## From a bare machine to results, over ssh: make deploy HOST=user@vm (deploy/deploy.sh --help)
+	@deploy/deploy.sh $(HOST)
+
+.PHONY: deploy-update
+deploy-update: ## Bring what is committed to HOST=user@vm: drain, roll, and back again if it does not get healthy
+	@deploy/deploy.sh update $(HOST)
+
 # What keeps the queue: .env remembers it, so that all other targets do.
 .PHONY: engine
 engine:

@@ -59,7 +59,10 @@ def restore() -> int:
     """
     settings = load_settings()
     if is_nats(settings.taskyard_url):
-        raise SettingsError("a queue of several masters is kept on NATS: restore it into one master alone (manager://...)")
+        raise SettingsError(
+            "a queue of several masters is kept on NATS: restore it into one master alone (manager://...), and let that one bring"
+            ' it along under a new name; docs/replication.md, "To restore a backup", says how'
+        )
     folder = settings.master_data
     path, fresh = folder / FILE, folder / "restored.db"
     try:
@@ -67,6 +70,7 @@ def restore() -> int:
         _refuse_one_in_use(path)
         _unpack(sys.stdin.buffer, fresh)
         version = _checked(fresh)
+        _make_own(fresh)
         kept = _put_aside(path)
         fresh.replace(path)
     except OSError as error:
@@ -182,6 +186,15 @@ def _checked(path: Path) -> int:
     if version < 1:
         raise StoreBroken("what is to be restored is a database of something else")
     return int(version)
+
+
+def _make_own(path: Path) -> None:
+    """Let it be no copy of what several masters share any more: a log on NATS that has gone on would be replayed over it."""
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.executescript("DROP TABLE IF EXISTS replica; DROP TABLE IF EXISTS replica_lead;")
+    except sqlite3.Error as error:
+        raise StoreBroken(f"what is to be restored can't be changed: {error}") from None
 
 
 def _put_aside(path: Path) -> str:

@@ -142,6 +142,29 @@ def test_a_damaged_queue_can_be_replaced(filled: MasterProcess) -> None:
     assert counts(filled) == (1, 1)
 
 
+def test_what_several_masters_shared_is_a_queue_of_its_own_once_it_is_restored(filled: MasterProcess) -> None:
+    with closing(sqlite3.connect(":memory:")) as db:
+        db.deserialize(gzip.decompress(run(filled, "backup").stdout))
+        db.executescript(
+            "CREATE TABLE replica (applied, born); INSERT INTO replica VALUES (7, 'then'); CREATE TABLE replica_lead (x);"
+        )
+        shared = gzip.compress(db.serialize())
+    run(filled, "restore", shared)
+    with closing(sqlite3.connect(filled.folder / "data" / FILE)) as db:
+        assert db.execute("SELECT name FROM sqlite_master WHERE name LIKE 'replica%'").fetchall() == []
+        assert db.execute("SELECT count(*) FROM job").fetchone() == (1,)
+
+
+def test_a_queue_on_nats_is_not_restored_into_and_it_is_said_what_to_do(filled: MasterProcess) -> None:
+    environment = {**filled.environment(), "TASKYARD_URL": "nats://127.0.0.1:1"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "master", "restore"], cwd=filled.folder, env=environment, input=b"", capture_output=True
+    )
+    assert ended.returncode == 78
+    assert b"docs/replication.md" in ended.stderr
+    assert [path.name for path in (filled.folder / "data").iterdir()] == [FILE]
+
+
 def test_where_there_is_no_queue_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     nothing = MasterProcess(tmp_path / "nothing")
     refused = run(nothing, "backup", code=69)

@@ -89,6 +89,24 @@ class NatsServers:
             while not _is_ready(server):
                 assert time.monotonic() < deadline, f"{server.name} is not ready; its log: {server._log}"
                 time.sleep(0.05)
+        while outside := self._outside():
+            assert time.monotonic() < deadline, f"{[server.name for server in outside]} stayed out of the cluster"
+            time.sleep(0.05)
+            # As deploy/nats/health.sh does it, which says why.
+            if time.monotonic() > deadline - START_SECONDS + 5:
+                for server in outside:
+                    server.stop()
+                    server.start()
+                deadline += START_SECONDS
+
+    def _outside(self) -> list[NatsServer]:
+        """Those that JetStream's cluster has not got."""
+        for leader in self.all if len(self.all) > 1 else ():
+            told = leader.ask("/jsz")["meta_cluster"]
+            if told.get("leader") == leader.name:
+                inside = {leader.name} | {replica["name"] for replica in told.get("replicas", ())}
+                return [server for server in self.all if server.name not in inside]
+        return []
 
     def leader_of(self, name: str) -> NatsServer | None:
         """The server that leads a stream; None: nobody knows one now."""

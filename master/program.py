@@ -16,7 +16,7 @@ from master.engine import Engine
 from master.keyring import Keyring, keyring_of
 from master.server import QueueServer
 from master.store import Store
-from taskyard import tls
+from taskyard import tls, wire
 from taskyard.errors import SettingsError, TaskyardError
 from taskyard.keys import Authkey
 from taskyard.log import get_logger, set_up_logging
@@ -71,8 +71,7 @@ class Serving:
         try:
             self._server = QueueServer(self.committer, (settings.master_host, settings.master_port), keyring, context)
         except OSError as error:
-            address, why = f"{settings.master_host}:{settings.master_port}", os.strerror(error.errno or 0)
-            raise SettingsError(f"can't listen on {address} (MASTER_HOST, MASTER_PORT): {why}") from None
+            raise _cannot_listen(settings, error) from None
         self.host, self.port = self._server.listener.address
 
     def start(self) -> None:
@@ -100,6 +99,19 @@ def allow_descriptors() -> None:
     """Let this process have as many as the system allows it: each connection is one, and the usual limit is 1,024."""
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def check_port(settings: Settings) -> None:
+    """Raises `SettingsError` when the port can't be had."""
+    try:
+        wire.PlainListener((settings.master_host, settings.master_port)).close()
+    except OSError as error:
+        raise _cannot_listen(settings, error) from None
+
+
+def _cannot_listen(settings: Settings, error: OSError) -> SettingsError:
+    address, why = f"{settings.master_host}:{settings.master_port}", os.strerror(error.errno or 0)
+    return SettingsError(f"can't listen on {address} (MASTER_HOST, MASTER_PORT): {why}")
 
 
 def tell_address(path: Path, address: str) -> None:

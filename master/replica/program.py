@@ -13,7 +13,7 @@ from pathlib import Path
 import nats.errors
 
 from master.keyring import Keyring
-from master.program import Serving
+from master.program import Serving, check_port
 from master.replica.lead import Lead, stand_by
 from master.replica.log import Log
 from master.replica.store import ReplicaStore
@@ -36,6 +36,7 @@ logger = get_logger("master")
 
 def run_one_of_many(settings: Settings, keyring: Keyring, context: ssl.SSLContext | None, stop: threading.Event) -> int:
     """Serve whenever this master leads, until ``stop``; returns the exit code. Raises `taskyard.errors.TaskyardError`."""
+    check_port(settings)  # before it takes the place of one that has its port
     url = parse_nats_url(settings.taskyard_url)
     secure = tls.client_context(settings.tls_files) if is_tls(settings.taskyard_url) else None
     password = (lambda: url.password) if url.password else partial(find_nats_password, "master")

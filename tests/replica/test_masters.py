@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import shutil
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from itertools import count
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from bench.nats_servers import NatsServer, NatsServers
-from bench.replicated import Replicated
+from bench.replicated import AUTHKEY, Program, Replicated
 from bench.tasks import square
-from master.replica.log import Log
+from master.replica.log import Holder, Log
 from taskyard.broker import Broker
 from taskyard.urls import parse_nats_url
 from tests.harness import wait_until
 from tests.measured import tell
+from tests.nats_member import NewQueue
+
+ROOT = Path(__file__).parents[2]
 
 BEFORE, AFTER, AFTER_SECONDS = 2000, 3000, 3.0
 """Results before a blow; and so many, for so long, after it."""
@@ -132,6 +137,23 @@ def test_a_host_with_the_leading_master_and_server_is_replaced(cluster: Replicat
     tell(f"replicated queue: leading master and NATS's leader of the log frozen: no result for {stall:.1f} s at the longest")
     servers.wait_until_ready()
     assert stall < STALL_SECONDS["host"]
+
+
+def test_a_master_that_cannot_have_its_port_says_so_and_never_takes_the_place_of_one_that_can(
+    queue: NewQueue, tmp_path: Path
+) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    port = taken.getsockname()[1]
+    own = {"TASKYARD_URL": queue.url, "TASKYARD_AUTHKEY": AUTHKEY, "MASTER_HOST": "127.0.0.1", "MASTER_PORT": str(port)}
+    master = Program(
+        "master", tmp_path / "master", own | {"PYTHONPATH": str(ROOT), "MASTER_DATA": "data", "MASTER_REPLICAS": "1"}
+    )
+    master.start()
+    assert master.process is not None
+    assert master.process.wait(30) == 78
+    assert f"can't listen on 127.0.0.1:{port} (MASTER_HOST, MASTER_PORT): Address already in use" in master.log.read_text()
+    assert queue.log.holder() == Holder("", "", 0)
+    taken.close()
 
 
 def test_masters_that_have_lost_all_they_had_replay_it(cluster: Replicated) -> None:

@@ -9,7 +9,7 @@
 # Settings: SWARM_MANAGER  a manager as `docker -H` has it, such as ssh://root@10.0.0.1; without it the engine of this host
 #           SWARM_HOSTS    all other hosts likewise, with spaces between; images are copied to them (docker save | docker load)
 #           REGISTRY       such as registry.example.org/team: images are pushed there instead, and hosts pull them
-#           STACK_NAME     taskyard         WORKERS 3, MASTERS 2, and all settings of .env.example for the programs
+#           STACK_NAME     taskyard         WORKERS as many as there are, 3 at first; MASTERS 2; and all of .env.example for the programs
 #           TASKYARD_VERSION  stands in the images' tags, before what tells their content
 #           WAIT_SECONDS   300, for all to get healthy
 # Examples: SWARM_HOSTS="ssh://root@10.0.0.2 ssh://root@10.0.0.3" deploy/swarm.sh
@@ -126,6 +126,12 @@ distribute_images() {
   done
 }
 
+# Somebody may have scaled them, or `taskyard autoscale`.
+keep_workers() {
+  WORKERS=${WORKERS:-$(manager service inspect "${STACK_NAME}_worker" --format '{{.Spec.Mode.Replicated.Replicas}}' 2>/dev/null || true)}
+  export WORKERS
+}
+
 deploy() {
   local options=(--resolve-image never)
   [[ -z ${REGISTRY:-} ]] || options=(--with-registry-auth)
@@ -220,6 +226,7 @@ esac
 check_manager
 label_nodes
 make_objects
+keep_workers
 build_images
 distribute_images
 if [[ $stack == stack ]]; then roll_nats; fi

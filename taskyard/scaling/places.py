@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from taskyard.errors import DockerFailed
@@ -14,6 +14,9 @@ LOOK = ("python", "-m", "taskyard.scaling.look")
 """How a container of the cluster is told to ask the queue."""
 
 STOPPED = ("exited", "dead", "removing")
+
+TASK, NODE = "{{.Task.ID}}", "{{.Node.Hostname}}"
+"""Of what a service's hostname may be made: each worker's is its own, then, and can be told from here."""
 
 
 class Place(NamedTuple):
@@ -101,8 +104,13 @@ class Swarm:
         self.name = service
         template = self._spec()["TaskTemplate"]
         container = template["ContainerSpec"]
-        if container.get("Hostname"):
-            raise DockerFailed(f"the service {service!r} has a hostname: which worker runs in which container can't be told then")
+        self._hostname = container.get("Hostname", "")
+        rest = self._hostname.replace(TASK, "").replace(NODE, "")
+        if self._hostname and (TASK not in self._hostname or "{{" in rest):
+            raise DockerFailed(
+                f"the service {service!r} has the hostname {self._hostname!r}, which doesn't tell whose worker runs where:"
+                f" it may have none, or one made of {TASK} and {NODE}"
+            )
         restarted = template.get("RestartPolicy", {}).get("Condition", "any") == "any"
         if restarted or "WORKER_AFTER_DRAIN=stay" in container.get("Env", []):
             raise DockerFailed(
@@ -130,7 +138,8 @@ class Swarm:
         for task in sorted(docker_json("inspect", "--type", "task", *ids) if ids else [], key=lambda one: str(one["CreatedAt"])):
             if task["DesiredState"] != "remove":
                 latest[task["Slot"]] = task  # the others of a slot are its past
-        return [_place(task) for task in latest.values()]
+        nodes = self._nodes(task["NodeID"] for task in latest.values() if task.get("NodeID"))
+        return [self._place(task, nodes) for task in latest.values()]
 
     def grow(self, by: int) -> None:
         """See `Crew.grow`."""
@@ -143,6 +152,19 @@ class Swarm:
         fewer = max(others, replicas - sum(place.ended for place in places))
         if fewer < replicas:
             self._scale(fewer)
+
+    def _nodes(self, ids: Iterable[str]) -> dict[str, str]:
+        """The hosts' names, if workers are called by them."""
+        asked = sorted(set(ids)) if NODE in self._hostname else []
+        told = docker_json("node", "inspect", *asked) if asked else []
+        return {one["ID"]: one["Description"]["Hostname"] for one in told}
+
+    def _place(self, task: dict[str, Any], nodes: dict[str, str]) -> Place:
+        status = task["Status"]
+        host = status.get("ContainerStatus", {}).get("ContainerID", "")[:12]
+        if self._hostname:
+            host = self._hostname.replace(TASK, task["ID"]).replace(NODE, nodes.get(task.get("NodeID", ""), ""))
+        return Place(task["ID"], host, 0.0, ended=status["State"] == "complete")
 
     def _replicas(self) -> int:
         return int(self._spec()["Mode"]["Replicated"]["Replicas"])
@@ -159,9 +181,3 @@ class Swarm:
     def _inspected(self) -> dict[str, Any]:
         (found,) = docker_json("service", "inspect", self.name)
         return dict(found)
-
-
-def _place(task: dict[str, Any]) -> Place:
-    status = task["Status"]
-    container = status.get("ContainerStatus", {}).get("ContainerID", "")
-    return Place(task["ID"], container[:12], 0.0, ended=status["State"] == "complete")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.cluster.project import ROOT, clean_environment
 from tests.harness import wait_until
 from tests.measured import tell
 from tests.swarm.rig import STACK, Host, Rig, longest_stall
@@ -74,11 +77,49 @@ def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_co
     ended, new = load.end(), newer.end()
     times = sorted(ended.pop("times"))
     tell(f"the longest time without a result meanwhile: {longest_stall(times, times[0], times[-1]):.2f} s")
-    assert {host.partition(".")[2] for host in ended.pop("hosts")} == {"host1", "host2", "host3"}
+    assert {host.partition(".")[0] for host in ended.pop("hosts")} == {"host1", "host2", "host3"}
     sent = ended.pop("sent")
     assert sent > 1_000
     assert ended == {"results": sent, "faults": [], "wrong": [], "why": [], "most_attempts": 1}
     assert (new["results"], new["faults"], new["wrong"], new["most_attempts"]) == (100, [], [], 1)
+
+
+def test_autoscale_takes_one_worker_to_many_on_all_hosts_and_back_and_no_task_is_attempted_twice(
+    rig: Rig, tmp_path: Path
+) -> None:
+    rig.deploy("single-master", WORKERS="1", WORKER_MEMORY="200M")
+    (host,) = (host for host in rig.hosts if host.containers(f"{STACK}_dashboard"))
+
+    def replicas() -> int:
+        return int(host.docker("service", "inspect", f"{STACK}_worker", "--format", "{{.Spec.Mode.Replicated.Replicas}}"))
+
+    words = ["--swarm", f"{STACK}_worker", "--min", "1", "--max", "6", "--within", "2", "--quiet", "3"]
+    with (tmp_path / "said").open("wb") as said:
+        scaling = subprocess.Popen(
+            [sys.executable, "-m", "taskyard", "autoscale", *words],
+            cwd=tmp_path,
+            env=clean_environment(DOCKER_HOST=host.socket, PYTHONPATH=str(ROOT)),
+            stdout=said,
+            stderr=said,
+        )
+    try:
+        load = start(rig, host, MANAGER_URL, "square_at", 3_000, 0.02)
+        wait_until(lambda: replicas() == 6, "as many workers as may be", 60)
+        ended = load.end()
+        assert (ended["results"], ended["faults"], ended["wrong"], ended["most_attempts"]) == (3_000, [], [], 1)
+        assert len({name.partition(".")[0] for name in ended["hosts"]}) == 3
+        wait_until(lambda: replicas() == 1, "one worker again", 90)
+        # A deployment of anything else leaves it at that.
+        rig.deploy("single-master", WORKER_MEMORY="200M")
+        assert replicas() == 1
+        scaling.send_signal(signal.SIGINT)
+        assert scaling.wait(10) == 130
+    except AssertionError as error:
+        error.add_note((tmp_path / "said").read_text())
+        raise
+    finally:
+        scaling.kill()
+        scaling.wait()
 
 
 def log_leader(hosts: list[Host]) -> tuple[Host, str]:

@@ -12,6 +12,8 @@ from tests.programs.worker_process import run
 WRONG = [
     ("master", "MASTER_PORT", "http"),
     ("master", "MASTER_LEASE", "0"),
+    ("master", "MASTER_ADVERTISE", "master"),
+    ("master", "MASTER_REPLICAS", "2"),
     ("worker", "WORKER_SLOTS", "0"),
     ("worker", "TASKYARD_LOG", "xml"),
     ("worker", "TASKYARD_URL", "http://127.0.0.1:5000"),

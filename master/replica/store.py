@@ -41,11 +41,13 @@ logger = get_logger("master")
 class ReplicaStore(Store):
     """A `Store` of which others have copies. It can be changed once it leads (`lead`); until then `catch_up` replays.
 
+    ``anew``: a queue that one master has kept alone takes the place of what the log has, instead of being refused.
     Every method may raise `taskyard.errors.Unreachable` (NATS does not answer), statements and `commit` raise `LeadLost`.
     """
 
-    def __init__(self, folder: Path, log: Log) -> None:
+    def __init__(self, folder: Path, log: Log, anew: bool = False) -> None:
         self._log = log
+        self._anew = anew
         self._assembly = Assembly()
         self._lead = 0
         """The number that this master has drawn; 0: it does not lead."""
@@ -121,7 +123,7 @@ class ReplicaStore(Store):
         """Compare what this file has with what the log has."""
         was_ahead, self.is_ahead = self.is_ahead, False
         if self._own:
-            if log.last:
+            if log.last and not self._anew:
                 raise StoreBroken(
                     f"{self.path} holds a queue of its own, while the log on NATS has one already: set MASTER_DATA to another"
                     " folder, or the queue's name in TASKYARD_URL to another one (nats://HOST/NAME)"
@@ -135,7 +137,7 @@ class ReplicaStore(Store):
         self._rewind()
         if self.is_ahead:
             self._end = log.last
-            if not was_ahead:
+            if not (was_ahead or self._anew):
                 told = {"log": log.last, "store": self.applied}
                 logger.warning("the log on NATS lacks what this master has: it is to have it again", **told)
 
@@ -221,7 +223,10 @@ class ReplicaStore(Store):
             self.path.rename(kept)
         for path in (self.path, self.path.with_name(self.path.name + "-wal")):
             path.unlink(missing_ok=True)
-        for older in sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"))[:-KEPT_FILES]:
+        beside = self.path.parent.glob(f"{self.path.name}.[0-9]*")
+        for older in sorted(one for one in beside if one.suffix[1:].isdecimal())[
+            :-KEPT_FILES
+        ]:  # a restored one is the operator's
             older.unlink()
         logger.warning("this master's copy is made anew", why=why, kept=str(kept) if kept else "")
 

@@ -24,6 +24,7 @@ from master.program import own_queue
 from master.store import FILE
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable
 from taskyard.keys import new_key
+from taskyard.log import set_up_logging
 from taskyard.settings import Settings, load_settings
 from taskyard.transport import RemoteQueue
 from taskyard.urls import is_nats
@@ -42,6 +43,7 @@ def save() -> int:
     if sys.stdout.isatty():
         raise SettingsError("a backup is no text for a terminal; write it into a file: python -m master backup > queue.db.gz")
     settings = load_settings()
+    set_up_logging(settings)
     size = 0
     with gzip.open(sys.stdout.buffer, "wb", LEVEL) as packed:
         for piece in _pieces(settings):
@@ -59,6 +61,7 @@ def restore() -> int:
     copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`, `Unreachable`; then the queue is as it was.
     """
     settings = load_settings()
+    set_up_logging(settings)
     folder = settings.master_data
     path = folder / FILE
     many = is_nats(settings.taskyard_url)

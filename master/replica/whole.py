@@ -89,7 +89,7 @@ def _take_lead(log: Log, me: str) -> int:
 
 
 def _wait_until_nobody_answers(nats: _Nats) -> None:
-    """The former leader is to know that it is one, else it tells for a moment more what it has. A frozen one is not waited for."""
+    """The former leader tells what it has until it knows that it leads no more. A frozen one is not waited for."""
     deadline = monotonic() + GIVE_UP_SECONDS
     while monotonic() < deadline:
         try:

@@ -26,10 +26,9 @@ from tests.harness import wait_until
 class Operator:
     """Has the masters' settings, and a folder of its own."""
 
-    def __init__(self, cluster: Replicated, folder: Path, replicas: int) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Replicated, folder: Path, replicas: int, url: str = "") -> None:
         self.folder = folder
-        own = {"TASKYARD_URL": cluster.url, "TASKYARD_AUTHKEY": AUTHKEY, "PYTHONPATH": str(ROOT)}
+        own = {"TASKYARD_URL": url or cluster.url, "TASKYARD_AUTHKEY": AUTHKEY, "PYTHONPATH": str(ROOT)}
         self._environment = os.environ | own | {"MASTER_DATA": str(folder), "MASTER_REPLICAS": str(replicas)}
 
     def run(self, command: str, given: bytes = b"", code: int = 0) -> bytes:
@@ -139,10 +138,10 @@ def test_what_no_master_could_use_changes_nothing(cluster: Replicated, operator:
 
 def test_a_queue_that_nats_lacks_is_not_passed_over(servers: NatsServers, cluster: Replicated, operator: Operator) -> None:
     backup = operator.run("backup")
-    empty = Operator(cluster, operator.folder, len(servers.all))
-    empty._environment["TASKYARD_URL"] = f"{servers.url}/unknown"
-    assert b"NATS has no queue of this name" in empty.run("backup", code=74)
-    with gzip.open(operator.folder / "queue.gz", "wb") as file:
-        file.write(gzip.decompress(backup))
+    elsewhere = Operator(cluster, operator.folder, len(servers.all), f"{servers.url}/unknown")
+    assert b"NATS has no queue of this name" in elsewhere.run("backup", code=74)
     (operator.folder / FILE).write_bytes(gzip.decompress(backup))
-    assert b"has a queue that NATS lacks" in empty.run("restore", backup, code=74)
+    assert b"has a queue that NATS lacks" in elsewhere.run("restore", backup, code=74)
+    (operator.folder / FILE).unlink()
+    elsewhere.run("restore", backup)
+    assert elsewhere.run("backup"), "where there is none, a backup becomes the queue"

@@ -33,5 +33,5 @@ elif [[ -n $was_running ]]; then
   echo "restore: stopping the master ..."
   docker compose stop master
 fi
-docker compose "${inside[@]}" python -m master restore <"$file" || fail "it was not restored: the line above says why; the queue is as it was"
+docker compose "${inside[@]}" python -m master restore <"$file" || fail "it was not restored: the line above says why"
 echo "restore: 'make verify' checks it"

@@ -36,7 +36,7 @@ LEVEL = 3
 
 
 def save() -> int:
-    """Write a copy of the queue, compressed, to the standard output: of the master that runs, else of its file.
+    """Write a copy of the queue, compressed, to the standard output: of the master that serves, else of its file, or of NATS.
 
     Returns an exit code. Raises `taskyard.errors.TaskyardError`.
     """
@@ -94,7 +94,7 @@ def _pieces(settings: Settings) -> Iterator[bytes]:
     authkey = partial(keyring.any_of, "shared", "admin")
     url = settings.taskyard_url
     with (
-        RemoteQueue(url, authkey, PATIENCE)
+        RemoteQueue(url, authkey, PATIENCE, files=settings.tls_files)
         if is_nats(url)
         else own_queue(settings, authkey, settings.master_port, PATIENCE) as queue
     ):

@@ -18,12 +18,14 @@ from master.replica.store import ReplicaStore
 from master.store import FILE, LeadLost
 from taskyard import __version__
 from taskyard.broker import Broker
-from taskyard.errors import StoreBroken, Unreachable
+from taskyard.errors import StoreBroken, TaskyardError, Unreachable
 from taskyard.finder import where_subject
+from taskyard.log import get_logger
 from taskyard.settings import Settings
 
 OPEN_SECONDS = 60.0
 """Servers that have just been started need some until they have agreed on who leads."""
+logger = get_logger("master")
 
 
 class _Nats(NamedTuple):
@@ -46,8 +48,9 @@ def replace(settings: Settings, path: Path, kept: Path) -> bool:
     """Let the queue in the file ``path``, which is used up, be that of all masters; returns whether there was one before, which
     is the file ``kept`` from now on, with all that was ever answered.
 
-    Masters may run: none leads meanwhile, and each begins with that queue then. Raises `Unreachable`, `StoreBroken` (what is
-    there can't be read, or is to be brought to NATS first), `StoreFull`; then the queue is as it was.
+    Masters may run: none leads meanwhile, and each begins with that queue then. Raises `StoreBroken` (what is there can't be
+    read, or is to be brought to NATS first; a master took the lead), `StoreFull`, `Unreachable`; then the queue is as it was,
+    and it can be done again. Where NATS falls silent at the very last, it may be that of the file already.
     """
     with _connected(settings) as nats:
         was_there = nats.log.state().last > 0
@@ -64,15 +67,25 @@ def replace(settings: Settings, path: Path, kept: Path) -> bool:
         lead.begin()
         try:
             _wait_until_nobody_answers(nats)
-            if was_there:
-                with closing(_former(path, nats)) as store:
-                    store.lead(me, __version__)  # nobody else can write any more: it is whole
-                store.path.replace(kept)
-            with closing(ReplicaStore(path.parent, nats.log, anew=True)) as store:
-                store.lead(me, __version__)
+            after = _keep_former(path, kept, nats, me) if was_there else 0
+            with closing(ReplicaStore(path.parent, nats.log, after)) as store:
+                try:
+                    store.lead(me, __version__)
+                except TaskyardError as error:
+                    if not store.leads:
+                        raise
+                    logger.warning("masters need longer: what the log had could not be dropped", why=str(error))
         finally:
             lead.end()
     return was_there
+
+
+def _keep_former(path: Path, kept: Path, nats: _Nats, me: str) -> int:
+    """Keep the queue of now; returns where the log ends with it."""
+    with closing(_former(path, nats)) as store:
+        store.lead(me, __version__)  # nobody else can write any more: it is whole
+    store.path.replace(kept)
+    return store.applied
 
 
 def _former(path: Path, nats: _Nats) -> ReplicaStore:

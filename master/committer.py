@@ -121,7 +121,10 @@ class Committer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Serve what has come in, then end: close the connections, and the file."""
+        """Serve what has come in, then end: close the connections, and the file. Also where it has not begun."""
+        if self._thread.ident is None:
+            self._close()
+            return
         self.add(None)
         self._thread.join()
 
@@ -169,6 +172,9 @@ class Committer:
         except BaseException as error:
             logger.error("the queue stops", error=str(error), exc_info=not isinstance(error, TaskyardError))
             self.broken = error
+        self._close()
+
+    def _close(self) -> None:
         self.ended.set()
         self.poll.close()
         self.engine.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from master.store import Store
-from taskyard.errors import BadRequest, StoreBroken, TaskyardError
+from taskyard.errors import BadRequest, TaskyardError
 
 KEPT_SECONDS = 60.0
 """A copy of which nothing was read for so long is given up."""
@@ -24,16 +24,14 @@ class Copy:
         self._file: BinaryIO | None = None
         self._read_at = 0.0
 
-    def read(self, token: str, offset: int, limit: int, now: float) -> bytes | None:
-        """See `taskyard.contract.Queue.backup`; None: something is just being written, ask again."""
+    def read(self, token: str, offset: int, limit: int, now: float) -> bytes:
+        """See `taskyard.contract.Queue.backup`. Call it between transactions."""
         if token != self._token:
             if offset:
                 raise BadRequest(
                     "this backup is not kept any more: another one was begun, nothing was read of it for a minute,"
                     " or the master was started anew; begin again"
                 )
-            if self._store.is_changing:
-                return None
             self._begin(token)
         self._read_at = now
         if self._file is None or offset >= self._size:
@@ -54,10 +52,7 @@ class Copy:
         self.close()
         self._token = ""
         path = self._store.path.with_name("backup.db")
-        try:
-            self._store.copy_to(path)
-        except StoreBroken as error:  # what could not be written is the copy: the queue itself goes on
-            raise TaskyardError(str(error)) from None
+        self._store.copy_to(path)
         self._file = self._opened(path)
         self._size = self._file.seek(0, 2)
         self._token = token

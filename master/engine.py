@@ -69,8 +69,8 @@ class Engine(Views, Chores, Steering):
         rows.update({("done", job): many for job, many in self._series.forget(job).items()})
         return self._deleted(rows)
 
-    def backup(self, token: Any, offset: Any, limit: Any) -> bytes | None:
-        """A piece of a copy of the store; None while something is being written. For `COPY`, not within a transaction."""
+    def backup(self, token: Any, offset: Any, limit: Any) -> bytes:
+        """A piece of a copy of the store. For `COPY`, not within a transaction."""
         rules.read_text(token, "token")
         return self._copy.read(token, rules.read_int(offset, "offset"), rules.read_int(limit, "limit", 1), self.now())
 

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any
 
 from master import sql
-from taskyard.errors import StoreBroken, StoreFull
+from taskyard.errors import StoreBroken, StoreFull, TaskyardError
 from taskyard.series import split_id
 
 FILE = "taskyard.db"
@@ -37,6 +37,16 @@ class LeadLost(StoreBroken):
 
 class StoreDamaged(StoreBroken):
     """The file is damaged, or is no database."""
+
+
+def migrate(db: sqlite3.Connection, version: int, wanted: int) -> None:
+    """Bring a file of this format to the wanted one, if that is later."""
+    if version >= wanted:
+        return
+    db.create_function("prefix_of", 1, lambda task_id: split_id(task_id)[0], deterministic=True)
+    db.create_function("number_of", 1, lambda task_id: split_id(task_id)[1], deterministic=True)
+    steps = " ".join(sql.MIGRATIONS[version:wanted])
+    db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={wanted}; COMMIT;")
 
 
 class Store:
@@ -111,13 +121,8 @@ class Store:
         self._db.executescript("DROP TABLE IF EXISTS replica; DROP TABLE IF EXISTS replica_lead;")
 
     def _migrate(self, version: int) -> None:
-        if self.version >= version:
-            return
-        self._db.create_function("prefix_of", 1, lambda task_id: split_id(task_id)[0], deterministic=True)
-        self._db.create_function("number_of", 1, lambda task_id: split_id(task_id)[1], deterministic=True)
-        steps = " ".join(sql.MIGRATIONS[self.version : version])
-        self._db.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version={version}; COMMIT;")
-        self.version = version
+        migrate(self._db, self.version, version)
+        self.version = max(self.version, version)
 
     # Statements
 
@@ -176,11 +181,6 @@ class Store:
         self._open_transaction = False
         return True
 
-    @property
-    def is_changing(self) -> bool:
-        """Whether a transaction is open."""
-        return self._open_transaction
-
     def rollback(self) -> None:
         """Forget what was changed since the last commit."""
         if self._open_transaction:
@@ -205,7 +205,7 @@ class Store:
 
     def copy_to(self, path: Path) -> None:
         """Write what is committed into another file, whole or not at all; call it between transactions. It takes as long as
-        copying the file does."""
+        copying the file does. Raises `StoreFull`; TaskyardError when the copy can't be written: the queue itself goes on."""
         fresh = path.with_name(path.name + ".new")
         try:
             fresh.unlink(missing_ok=True)
@@ -218,7 +218,7 @@ class Store:
                 fresh.unlink(missing_ok=True)
             if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL or getattr(error, "errno", 0) == errno.ENOSPC:
                 raise StoreFull(f"the disk has no room for a copy of {self.path} at {path}: free some space") from None
-            raise StoreBroken(f"{self.path} can't be copied to {path}: {error}") from None
+            raise TaskyardError(f"{self.path} can't be copied to {path}: {error}") from None
 
     def has_room(self) -> bool:
         """Whether the disk had, not a second ago, so much room that what is written now will find its own."""

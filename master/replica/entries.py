@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import secrets
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from taskyard import wire
 from taskyard.errors import StoreBroken
 
 HEADER = struct.Struct(">BBQ")
-"""Version, flags, and who leads: a number that a master draws when it begins to."""
+"""Version, flags, and who leads: a number that a master draws when it begins to (`draw_lead`)."""
 VERSION = 1
 FIRST, LAST, CLAIM = 1, 2, 4
 Change = tuple[str, bool, Any]
@@ -27,7 +28,7 @@ class Claim(NamedTuple):
     """Of the store, from here on (`master.sql.VERSION`)."""
     release: str
     former: int
-    """Who led before, as far as this master knows: whoever knows better has another history."""
+    """Who wrote the message that this one is to stand behind; 0: there is none. Where another one stands the claim is void."""
     rebased: bool
     """Whether a snapshot of this place holds what is to be replayed upon, and not what stands before it."""
 
@@ -49,6 +50,16 @@ class Entry(NamedTuple):
     content: Claim | Turn
 
 
+def draw_lead(former: int) -> int:
+    """A number for a master that is to lead after this one: nobody's yet, and in a later term."""
+    return (term_of(former) + 1) << 32 | secrets.randbits(32)
+
+
+def term_of(lead: int) -> int:
+    """How many led before."""
+    return lead >> 32
+
+
 def pack_claim(lead: int, claim: Claim) -> bytes:
     """The message of a claim."""
     return HEADER.pack(VERSION, FIRST | LAST | CLAIM, lead) + pickle.dumps(tuple(claim), protocol=5)
@@ -66,6 +77,11 @@ def pack_turn(lead: int, turn: Turn, most: int) -> Iterator[bytes]:
 def lead_of(message: bytes) -> int:
     """Who led when a message was written."""
     return int(HEADER.unpack_from(message)[2])
+
+
+def is_claim(message: bytes) -> bool:
+    """Whether it is one, not part of a turn."""
+    return bool(HEADER.unpack_from(message)[1] & CLAIM)
 
 
 @dataclass

@@ -12,8 +12,10 @@ from typing import Any
 import nats.errors
 
 from master.committer import COPY, Committer
-from master.replica.log import LOG_BYTES, Holder, Log
+from master.replica.follower import nothing
+from master.replica.log import Holder, Log
 from master.replica.store import ReplicaStore
+from master.replica.streams import LOG_BYTES
 from master.store import LeadLost
 from taskyard.broker import Broker
 from taskyard.errors import TaskyardError, Unreachable
@@ -28,46 +30,103 @@ LOST_SECONDS = 2.0
 GIVE_UP_SECONDS = 10.0
 """A leader that can't tell NATS anything for so long gives its place up by itself."""
 SNAPSHOT_BYTES, SNAPSHOT_SECONDS = 64 * 2**20, 10.0
-"""The log is cut off by a snapshot when it is longer, and than the store is; looked at every so many seconds."""
+MOST_BYTES = LOG_BYTES // 4
+"""The log is cut off by a snapshot when it has grown by more than that, and than the store is; or by the most, however large the
+store. Looked at every so many seconds."""
 logger = get_logger("master")
 
 
-def stand_by(log: Log, store: ReplicaStore, me: str, address: str, stop: threading.Event, well: Callable[[], None]) -> int:
+class Stopped(Exception):
+    """This master was told to stop while it replayed."""
+
+
+def stand_by(
+    log: Log, store: ReplicaStore, me: str, address: str, stop: threading.Event, well: Callable[[], None], mine: bool = False
+) -> int:
     """Replay until this master is to lead; returns the revision under which it says so, 0 when ``stop`` was set.
 
-    ``well`` is called after each look that NATS has answered. Raises what `ReplicaStore.catch_up` does.
+    ``well`` is called after each look that NATS has answered, and while it replays. ``mine``: it has led just now, and has kept
+    its place. Raises what `ReplicaStore.catch_up` does.
     """
-    seen, since = Holder("", "", -1), 0.0
-    silent = False
-    while not stop.is_set():
-        try:
-            holder = log.holder()
-            store.catch_up()
-            well()
-            if silent:
-                logger.info("NATS answers again")
-            silent = False
-            if holder != seen:
-                if holder.master and holder.master != seen.master:
-                    logger.info("stands by", leader=holder.master, address=holder.address)
-                seen, since = holder, monotonic()
-            if _is_vacant(holder, store, me) or monotonic() - since > LOST_SECONDS:
-                return log.hold(me, address, holder.revision)
-        except LeadLost:
-            pass  # another one was faster
-        except Unreachable as error:
-            if not silent:
-                logger.warning("waits for NATS", why=str(error))
-            silent, since = True, monotonic()
-        stop.wait(LOOK_SECONDS)
+
+    def look() -> None:
+        if stop.is_set():
+            raise Stopped
+        well()
+
+    watch, offer, silent = Watch(me, mine), Offer(log, store), False
+    try:
+        while not stop.is_set():
+            try:
+                holder = log.holder()
+                store.catch_up(look)
+                look()
+                offer.update()
+                if silent:
+                    logger.info("NATS answers again")
+                silent = False
+                if watch.is_vacant(holder) and not watch.gives_way(log.is_surpassed(store.reach)):
+                    return log.hold(me, address, holder.revision)
+            except LeadLost:
+                pass  # another one was faster
+            except Unreachable as error:
+                if not silent:
+                    logger.warning("waits for NATS", why=str(error))
+                silent = True
+                watch.since = monotonic()
+            stop.wait(LOOK_SECONDS)
+    except Stopped:
+        pass
+    finally:
+        offer.end()
     return 0
 
 
-def _is_vacant(holder: Holder, store: ReplicaStore, me: str) -> bool:
-    """Whether nobody else is to be waited for. Where nobody ever led, those go first that have more than the log."""
-    if holder.master:
-        return holder.master == me
-    return holder.revision > 0 or store.is_ahead
+class Watch:
+    """What a master that stands by has seen of the others."""
+
+    def __init__(self, me: str, mine: bool) -> None:
+        self.since = monotonic()
+        """Since when NATS answers, and the leader has said nothing new."""
+        self._me = me
+        self._mine = mine
+        self._seen = Holder("", "", -1)
+        self._left = False
+        """Whether the leader has left in peace, before the eyes of this master: so it has all that one had."""
+        self._waits = False
+
+    def is_vacant(self, holder: Holder) -> bool:
+        """Whether the place of the leader is free. One that has just begun waits until those that may have more have too."""
+        if holder != self._seen:
+            if holder.master not in ("", self._me, self._seen.master):
+                logger.info("stands by", leader=holder.master, address=holder.address)
+            self._left = bool(self._seen.master) and not holder.master
+            self._seen, self.since = holder, monotonic()
+        return self._left or (self._mine and holder.master == self._me) or monotonic() - self.since > LOST_SECONDS
+
+    def gives_way(self, surpassed: bool) -> bool:
+        """Whether another one is to lead first, since it has more of what NATS has lost."""
+        if surpassed and not self._waits:
+            logger.warning("waits for a master that has more of what NATS has lost: it is to lead")
+        self._waits = surpassed
+        return surpassed
+
+
+class Offer:
+    """Tells masters that are about to lead when this one has more than the log."""
+
+    def __init__(self, log: Log, store: ReplicaStore) -> None:
+        self._log = log
+        self._store = store
+        self.end: Callable[[], None] = nothing
+
+    def update(self) -> None:
+        """Call it whenever the store has been compared with the log."""
+        if self._store.is_ahead and self.end is nothing:
+            self.end = self._log.offer(lambda: self._store.more)
+        elif not self._store.is_ahead:
+            self.end()
+            self.end = nothing
 
 
 class Lead:
@@ -98,14 +157,20 @@ class Lead:
         self._answers = self._broker.run(asked, GIVE_UP_SECONDS)
         self._start(partial(self._keep_short, committer, store))
 
-    def end(self) -> None:
-        """Lead no more; the next one need not wait."""
+    def check(self) -> None:
+        """Raises `LeadLost` when it leads no more."""
+        if self.lost.is_set():
+            raise LeadLost("another master leads now")
+
+    def end(self, keep: bool = False) -> None:
+        """Lead no more; the next one need not wait. ``keep``: this master is to lead again, and is waited for a moment: it knows
+        most, where NATS has lost what it had."""
         self._ended.set()
         for thread in self._threads:
             thread.join()
         try:
             if not self.lost.is_set():
-                self._log.hold("", "", self._revision)
+                self._log.hold(*((self._me, self._address) if keep else ("", "")), self._revision)
             if self._answers is not None:
                 self._broker.run(self._answers.unsubscribe(), GIVE_UP_SECONDS)
         except (TaskyardError, TimeoutError, nats.errors.Error):
@@ -159,12 +224,9 @@ class Lead:
         while not self._ended.wait(SNAPSHOT_SECONDS):
             try:
                 written = self._log.state().bytes - before
-                if written > min(max(SNAPSHOT_BYTES, store.size()), LOG_BYTES // 4):
+                if written > min(max(SNAPSHOT_BYTES, store.size()), MOST_BYTES):
                     # Between two turns: as a call that waits, and has not to.
-                    (place, lead), copy = committer.call(lambda: (store.place, store.copy()), COPY)
-                    saved = self._log.save_snapshot(place, lead, copy, self._ended)
-                    copy.unlink()
-                    self._log.begin_with(saved, anew=False)
+                    place = store.save_snapshot(lambda copy: committer.call(copy, COPY), self._ended)
                     before = self._log.state().bytes
                     logger.info("the log was cut off", place=place)
             except (TaskyardError, EOFError, OSError, nats.errors.Error) as error:

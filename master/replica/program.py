@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 import ssl
@@ -16,7 +17,7 @@ from master.keyring import Keyring
 from master.program import Serving, check_port
 from master.replica.lead import Lead, stand_by
 from master.replica.log import Log
-from master.replica.store import ReplicaStore
+from master.replica.store import CantFollow, ReplicaStore
 from master.store import LeadLost
 from taskyard import __version__, tls
 from taskyard.broker import Broker
@@ -69,6 +70,8 @@ class Member:
         self._broker = broker
         self._log = log
         self._stop = stop
+        self._kept = False
+        """Whether it has led just now, and keeps its place until it leads again."""
         self._me = _identity(settings.master_data)
         self._host = _host(settings, url)
 
@@ -77,27 +80,35 @@ class Member:
         Raises `StoreBroken`, `SettingsError`."""
         store = ReplicaStore(self._settings.master_data, self._log)
         lead: Lead | None = None
+        well = self._settings.master_health_file.touch
         try:
             address = self._address(self._settings.master_port)
-            revision = stand_by(self._log, store, self._me, address, self._stop, self._settings.master_health_file.touch)
+            revision = stand_by(self._log, store, self._me, address, self._stop, well, self._kept)
             if not revision:
                 store.close()
                 return None
             lead = Lead(self._log, self._broker, self._queue, self._me, revision)
             lead.begin()
-            store.lead(self._me, __version__)
+            store.lead(self._me, __version__, partial(self._look, lead))
             serving = serve(store)
         except BaseException as error:
             store.close()
             if lead is not None:
-                lead.end()
-            if isinstance(error, Unreachable | StoreFull):
+                self._end(lead, store, error)
+            if isinstance(error, Unreachable | StoreFull | LeadLost):
                 logger.warning("can't lead", why=str(error))
                 self._stop.wait(PAUSE_SECONDS)
                 return error
             raise
         self._serve(serving, store, lead)
         return serving.committer.broken
+
+    def _look(self, lead: Lead) -> None:
+        """While it replays what is left."""
+        lead.check()
+        if self._stop.is_set():
+            raise LeadLost("this master was told to stop")
+        self._settings.master_health_file.touch()
 
     def _serve(self, serving: Serving, store: ReplicaStore, lead: Lead) -> None:
         try:
@@ -108,8 +119,16 @@ class Member:
         except (TimeoutError, nats.errors.Error) as error:  # NATS is away again: clients could not find this master
             logger.warning("can't lead", why=str(error) or type(error).__name__)
         finally:
-            serving.stop()
-            lead.end()
+            try:
+                serving.stop()
+            finally:
+                self._end(lead, store, serving.committer.broken)
+
+    def _end(self, lead: Lead, store: ReplicaStore, error: BaseException | None) -> None:
+        """Give the place up; not where NATS may have lost what this master has."""
+        lost = isinstance(error, LeadLost | Unreachable) and not isinstance(error, CantFollow)
+        self._kept = (lost or store.is_ahead) and not self._stop.is_set()
+        lead.end(self._kept)
 
     def _address(self, port: int) -> str:
         return self._settings.master_advertise or f"{self._host}:{port}"
@@ -129,12 +148,18 @@ def _open(log: Log, stop: threading.Event) -> bool:
 
 def _identity(folder: Path) -> str:
     """What this master's folder is called among all; made once. Raises `SettingsError`."""
-    path = folder / "master"
+    path, fresh = folder / "master", folder / "master.new"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            path.write_text(f"{socket.gethostname()}-{secrets.token_hex(4)}\n")
-        return path.read_text().strip()
+        found = path.read_text().strip() if path.exists() else ""
+        if not found:  # or a crash has left it empty
+            found = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+            with fresh.open("w") as file:
+                file.write(found + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(path)
+        return found
     except OSError as error:
         raise SettingsError(f"MASTER_DATA={str(folder)!r} can't be written: {error.strerror}") from None
 

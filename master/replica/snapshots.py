@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
@@ -66,8 +67,9 @@ class Snapshots(NamedTuple):
                 found.append(one)
         return sorted(found)
 
-    async def load(self, snapshot: Snapshot, path: Path) -> None:
-        """Write one into a file. Raises `Gone`, and `StoreBroken` when the file can't be written."""
+    async def load(self, snapshot: Snapshot, path: Path, look: Callable[[], None]) -> None:
+        """Write one into a file; ``look`` is called after each part. Raises `Gone`, and `StoreBroken` when the file can't be
+        written."""
         digest, seq, parts = hashlib.sha256(), 1, 0
         try:
             with path.open("wb") as file:
@@ -78,6 +80,7 @@ class Snapshots(NamedTuple):
                     file.write(message.data or b"")
                     digest.update(message.data or b"")
                     seq, parts = (message.seq or 0) + 1, parts + 1
+                    look()
                 file.flush()
                 os.fsync(file.fileno())
         except js_errors.NotFoundError:

@@ -67,10 +67,10 @@ def replace(settings: Settings, path: Path, kept: Path) -> bool:
         lead.begin()
         try:
             _wait_until_nobody_answers(nats)
-            after = _keep_former(path, kept, nats, me) if was_there else 0
+            after = _keep_former(path, kept, nats, me, lead) if was_there else 0
             with closing(ReplicaStore(path.parent, nats.log, after)) as store:
                 try:
-                    store.lead(me, __version__)
+                    store.lead(me, __version__, lead.check)
                 except TaskyardError as error:
                     if not store.leads:
                         raise
@@ -80,10 +80,10 @@ def replace(settings: Settings, path: Path, kept: Path) -> bool:
     return was_there
 
 
-def _keep_former(path: Path, kept: Path, nats: _Nats, me: str) -> int:
+def _keep_former(path: Path, kept: Path, nats: _Nats, me: str, lead: Lead) -> int:
     """Keep the queue of now; returns where the log ends with it."""
     with closing(_former(path, nats)) as store:
-        store.lead(me, __version__)  # nobody else can write any more: it is whole
+        store.lead(me, __version__, lead.check)  # nobody else can write any more: it is whole
     store.path.replace(kept)
     return store.applied
 

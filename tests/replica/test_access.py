@@ -23,7 +23,7 @@ NATS = Path(__file__).parents[2] / "deploy/nats"
 SECRET = b"what a task is given"
 PASSWORDS = {"NATS_MASTER_PASSWORD": '"of-masters"', "NATS_CLIENT_PASSWORD": '"of-clients"'}
 SETTINGS = {"NATS_NAME": "alone", "NATS_DISK": "8GB", "NATS_SYNC": "always", **PASSWORDS}
-SPIED = (">", "*.log", "_INBOX.>", "_INBOX_master.>", "$JS.>")
+SPIED = (">", "*.log.*", "_INBOX.>", "_INBOX_master.>", "$JS.>")
 
 
 @pytest.fixture
@@ -65,9 +65,9 @@ async def spy(url: NatsUrl, log: Log) -> tuple[list[bytes], list[str]]:
     client = await nats.connect(f"nats://{url.servers[0]}", user="client", password="of-clients", error_cb=note)
     for subject in SPIED:
         await client.subscribe(subject, cb=hear)
-    await client.publish("q.log", b"an entry of the client's own")
+    await client.publish("q.log.1", b"an entry of the client's own")
     await client.flush()
-    await asyncio.to_thread(log.append, 0, SECRET)
+    await asyncio.to_thread(log.claim, 1, 0, SECRET)
     read = await asyncio.to_thread(log.read, 0, 1)
     assert [message.data for message in read] == [SECRET]
     await client.flush()
@@ -79,7 +79,7 @@ def test_who_has_the_password_of_clients_hears_nothing_of_the_log_and_writes_not
     log = open_log(url, "of-masters")
     heard, refused = asyncio.run(spy(url, log))
     assert heard == []
-    for subject in (*SPIED, "q.log"):
+    for subject in (*SPIED, "q.log.1"):
         assert any(f'"{subject}"'.lower() in words.lower() for words in refused), (subject, refused)
     log.close()
 

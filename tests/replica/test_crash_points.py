@@ -70,7 +70,7 @@ def test_a_master_that_dies_before_its_claim_leaves_the_log_and_its_snapshots_as
     mistaken = make("a")
     with monkeypatch.context() as patch:
         lag_once(queue, patch)
-        patch.setattr(queue.log, "append", die)
+        patch.setattr(queue.log, "claim", die)
         with pytest.raises(Crash):
             mistaken.lead("a", "0")
     put(leading(other), 12)

@@ -53,7 +53,7 @@ def test_of_an_entry_whose_leader_died_within_it_nothing_is_there(make: Make, qu
     put(leader, 1)
     change = (sql.ADD_ITEM, False, (2, "task", b"x" * log_module.MESSAGE_BYTES))
     first, _ = pack_turn(leader._lead, Turn([change], 1), log_module.MESSAGE_BYTES)
-    queue.log.append(leader.applied, first)
+    queue.log.append(leader._lead, leader.applied, first)
     other = leading(make("c"))
     put(other, 3)
     follower.catch_up()
@@ -78,7 +78,7 @@ def test_an_entry_whose_acknowledgement_was_lost_counts_once(make: Make, queue: 
     leader, follower = leading(make("a")), make("b")
     change = (sql.ADD_ITEM, False, (1, "task", b"x" * 10))
     (message,) = pack_turn(leader._lead, Turn([change], 1), log_module.MESSAGE_BYTES)
-    queue.log.append(leader.applied, message)  # as the leader is about to: it was heard, and the answer was not
+    queue.log.append(leader._lead, leader.applied, message)  # as the leader is about to: it was heard, and the answer was not
     put(leader, 1)
     put(leader, 2)
     follower.catch_up()
@@ -311,7 +311,7 @@ def test_a_log_that_has_lost_its_end_has_it_again(make: Make, queue: NewQueue) -
 
 def test_a_release_that_is_too_old_for_the_log_says_so(make: Make, queue: NewQueue) -> None:
     leader = leading(make("a"))
-    queue.log.append(leader.applied, pack_claim(1, Claim("new", sql.VERSION + 1, "99.0", 0, False)))
+    queue.log.claim(1, leader.applied, pack_claim(1, Claim("new", sql.VERSION + 1, "99.0", leader._lead, False)))
     with pytest.raises(StoreBroken, match=r"release 99\.0 leads.*run that release here too"):
         make("b").catch_up()
 

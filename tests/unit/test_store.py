@@ -13,7 +13,7 @@ import pytest
 from master import sql
 from master.engine import Clock, Engine
 from master.store import FILE, Store
-from taskyard.errors import StoreBroken, StoreFull
+from taskyard.errors import StoreBroken, StoreFull, TaskyardError
 from taskyard.model import END_STATES, OPEN_STATES
 from taskyard.series import from_tasks, split_id
 from tests.harness import task
@@ -442,6 +442,6 @@ def test_a_copy_that_cannot_be_written_leaves_the_former_one(store: Store, tmp_p
     path = tmp_path / "copy.db"
     path.write_bytes(b"the former one")
     (tmp_path / "copy.db.new").mkdir()
-    with pytest.raises(StoreBroken, match="can't be copied to"):
+    with pytest.raises(TaskyardError, match="can't be copied to"):
         store.copy_to(path)
     assert path.read_bytes() == b"the former one"

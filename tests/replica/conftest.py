@@ -10,7 +10,7 @@ import pytest
 from bench.nats_servers import NatsServers
 from master.replica.store import ReplicaStore
 from tests.nats_member import NewQueue
-from tests.replica.copies import Make
+from tests.replica.copies import Forgetful, Make
 
 
 @pytest.fixture(scope="package")
@@ -40,3 +40,10 @@ def make(queue: NewQueue, tmp_path: Path) -> Iterator[Make]:
     yield make_one
     for store in made:
         store.close()
+
+
+@pytest.fixture
+def forgetful(tmp_path: Path) -> Iterator[Forgetful]:
+    made = Forgetful(tmp_path / "nats")
+    yield made
+    made.close()

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.nats_servers import NatsServers
 from master import sql
+from master.replica.log import Log
 from master.replica.store import ReplicaStore
 from master.store import FILE, Store
-from tests.nats_member import content
+from taskyard.broker import Broker
+from taskyard.errors import Unreachable
+from taskyard.urls import parse_nats_url
+from tests.harness import wait_until
+from tests.nats_member import NewQueue, content
 
 Make = Callable[[str], ReplicaStore]
 """Makes the store of a folder."""
@@ -39,3 +46,51 @@ def same(one: ReplicaStore, other: ReplicaStore) -> bool:
     for store in (one, other):
         store.close()
     return content(one.path) == content(other.path)
+
+
+def lose_log(queue: NewQueue) -> None:
+    """As when NATS's servers lost it."""
+    broker = Broker(parse_nats_url(queue.url), "master", str)
+    js = broker.open(5)
+    broker.run(js.delete_stream(queue.log.name))
+    broker.close()
+    queue.log.open(5)
+
+
+class Forgetful:
+    """A server that can be set back to what it had."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "stores"
+        """For stores on it."""
+        self._servers = NatsServers(folder, 1)
+        self._files, self._kept = folder / "n0", folder / "kept"
+        self.log = Log(Broker(parse_nats_url(self._servers.url), "master", str), "q", 1)
+        self.log.open(5)
+
+    def remember(self) -> None:
+        self._servers.stop()
+        shutil.copytree(self._files, self._kept)
+        self._start()
+
+    def set_back(self) -> None:
+        self._servers.stop()
+        shutil.rmtree(self._files)
+        shutil.copytree(self._kept, self._files)
+        self._start()
+
+    def _start(self) -> None:
+        self._servers.all[0].start()
+        self._servers.wait_until_ready()
+        wait_until(lambda: answers(self.log), "the log is there again")
+
+    def close(self) -> None:
+        self.log.close()
+        self._servers.stop()
+
+
+def answers(log: Log) -> bool:
+    try:
+        return log.state().last > 0
+    except Unreachable:
+        return False

@@ -10,11 +10,9 @@ from master.replica import log as log_module
 from master.replica.snapshots import Gone
 from master.replica.store import ReplicaStore
 from master.store import LeadLost, Store
-from taskyard.broker import Broker
 from taskyard.errors import StoreFull, Unreachable
-from taskyard.urls import parse_nats_url
 from tests.nats_member import NewQueue
-from tests.replica.copies import Make, items, leading, put, same
+from tests.replica.copies import Make, items, leading, lose_log, put, same
 
 
 class Crash(BaseException):
@@ -23,15 +21,6 @@ class Crash(BaseException):
 
 def die(*_: object) -> None:
     raise Crash
-
-
-def lose_log(queue: NewQueue) -> None:
-    """As when NATS's servers lost it."""
-    broker = Broker(parse_nats_url(queue.url), "master", str)
-    js = broker.open(5)
-    broker.run(js.delete_stream(queue.log.name))
-    broker.close()
-    queue.log.open(5)
 
 
 def lag_once(queue: NewQueue, patch: pytest.MonkeyPatch) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,9 +18,8 @@ from master.store import FILE, LeadLost, Store
 from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable, WrongKey
 from taskyard.urls import parse_nats_url
-from tests.harness import wait_until
 from tests.nats_member import NewQueue
-from tests.replica.copies import Make, items, kept_beside, leading, put, same
+from tests.replica.copies import Forgetful, Make, items, kept_beside, leading, put, same
 
 # Histories
 
@@ -113,50 +110,6 @@ def test_a_copy_with_another_history_is_made_anew_and_the_former_one_kept(make: 
     again.catch_up()
     assert kept_beside(again)
     assert same(again, later)
-
-
-class Forgetful:
-    """A server that can be set back to what it had."""
-
-    def __init__(self, folder: Path) -> None:
-        self._servers = NatsServers(folder, 1)
-        self._files, self._kept = folder / "n0", folder / "kept"
-        self.log = Log(Broker(parse_nats_url(self._servers.url), "master", str), "q", 1)
-        self.log.open(5)
-
-    def remember(self) -> None:
-        self._servers.stop()
-        shutil.copytree(self._files, self._kept)
-        self._start()
-
-    def set_back(self) -> None:
-        self._servers.stop()
-        shutil.rmtree(self._files)
-        shutil.copytree(self._kept, self._files)
-        self._start()
-
-    def _start(self) -> None:
-        self._servers.all[0].start()
-        self._servers.wait_until_ready()
-        wait_until(lambda: answers(self.log), "the log is there again")
-
-    def close(self) -> None:
-        self.log.close()
-        self._servers.stop()
-
-
-def answers(log: Log) -> bool:
-    try:
-        return log.state().last > 0
-    except Unreachable:
-        return False
-
-
-@pytest.fixture
-def forgetful(tmp_path: Path) -> Iterator[Forgetful]:
-    made = Forgetful(tmp_path / "nats")
-    yield made
-    made.close()
 
 
 def test_a_copy_that_knows_more_than_the_log_brings_it_back(forgetful: Forgetful, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from master import sql
+from master.replica.entries import Claim, draw_lead, pack_claim
 from master.replica.lead import stand_by
 from master.replica.log import Holder, Log
 from master.replica.store import ReplicaStore
@@ -35,7 +37,9 @@ def make(forgetful: Forgetful) -> Iterator[Make]:
 # Two leaders
 
 
-def test_a_leader_that_was_frozen_while_nats_lost_its_last_answer_can_write_nothing_more(forgetful: Forgetful, make: Make) -> None:
+def test_a_leader_that_was_frozen_while_nats_lost_its_last_answer_can_write_nothing_more(
+    forgetful: Forgetful, make: Make
+) -> None:
     frozen = leading(make("a"))
     put(frozen, 1)
     forgetful.remember()
@@ -43,7 +47,7 @@ def test_a_leader_that_was_frozen_while_nats_lost_its_last_answer_can_write_noth
     forgetful.set_back()
     later = leading(make("b"))
     assert later.applied == frozen.applied, "its claim stands where the other one's last message stood"
-    with pytest.raises(LeadLost, match="another master leads|did not take"):
+    with pytest.raises(LeadLost, match=r"another master leads|did not take"):
         put(frozen, 3)
     frozen.rollback()
     put(later, 4)
@@ -97,6 +101,21 @@ def test_whoever_begins_to_lead_upon_what_is_not_in_the_log_any_more_does_not_co
     assert same(mistaken, new)
 
 
+@pytest.mark.parametrize("claim", [Claim("x", sql.VERSION, "0", 5, True), Claim("x", sql.VERSION + 1, "0", 5, False)])
+def test_a_claim_upon_what_was_lost_replaces_nothing_and_needs_no_newer_release(
+    forgetful: Forgetful, make: Make, claim: Claim
+) -> None:
+    leader, lead = leading(make("a")), draw_lead(5)
+    put(leader, 1)
+    forgetful.log.claim(lead, leader.applied, pack_claim(lead, claim))
+    with pytest.raises(LeadLost):
+        put(leader, 2)
+    leader.rollback()
+    follower = leading(make("b"))
+    put(follower, 3)
+    assert items(follower) == [1, 3]
+
+
 def test_a_claim_whose_answer_was_lost_is_made_anew_under_another_number(forgetful: Forgetful, make: Make) -> None:
     store = make("a")
     with pytest.MonkeyPatch.context() as patch:
@@ -134,6 +153,26 @@ def test_a_thawed_leader_does_not_drop_the_snapshot_that_the_next_one_leads_upon
     assert same(ahead, follower)
 
 
+def test_a_copy_that_has_replayed_what_was_lost_does_not_go_on_with_what_was_written_instead(
+    forgetful: Forgetful, make: Make
+) -> None:
+    first, follower = leading(make("a")), make("b")
+    put(first, 1)
+    forgetful.remember()
+    for seq in (2, 3):
+        put(first, seq)
+    follower.catch_up()
+    forgetful.set_back()
+    later = leading(make("c"))
+    put(later, 4)
+    assert later.applied == follower.applied, "the log is as long as it was"
+    put(later, 5)
+    follower.catch_up()
+    assert items(follower) == [1, 4, 5]
+    assert kept_beside(follower)
+    assert same(later, follower)
+
+
 # Who leads then
 
 
@@ -164,8 +203,9 @@ def test_the_master_that_knows_most_of_what_nats_has_lost_leads_next(forgetful: 
         put(leader, 3)
     ahead.catch_up()
     forgetful.set_back()
+    revision = log.holder().revision
     with standing_by(log, behind, "b"), standing_by(log, ahead, "c") as call:
-        assert call.result()
+        assert call.result() == revision + 1, "nobody else has taken it before"
         assert log.holder().master == "c"
 
 

@@ -91,11 +91,13 @@ def test_a_copy_that_differs_from_the_leaders_is_made_anew(make: Make, tmp_path:
     with closing(sqlite3.connect(tmp_path / "b" / FILE)) as db:
         db.execute("DELETE FROM item")
         db.commit()
-    leader.change(sql.REMOVE_ITEM, 1)
+    leader.change("UPDATE item SET value = x'00' WHERE seq = 1")
     leader.commit()
     put(leader, 2)
     again = make("b")
     again.catch_up()
+    assert items(again) == [1, 2]
+    assert kept_beside(again)
     assert same(leader, again)
 
 

@@ -78,9 +78,13 @@ class NatsServers:
         routes = [free_port() for _ in range(many)]
         self.all = [NatsServer(folder, f"n{number}", routes, number, more) for number in range(many)]
         self.url = "nats://" + ",".join(f"127.0.0.1:{server.port}" for server in self.all)
-        for server in self.all:
-            server.start()
-        self.wait_until_ready()
+        try:
+            for server in self.all:
+                server.start()
+            self.wait_until_ready()
+        except BaseException:
+            self.stop()
+            raise
 
     def wait_until_ready(self) -> None:
         """Return once JetStream takes requests on all of them."""

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Self
 
@@ -54,7 +54,7 @@ class Program:
         self.process.wait()
 
     def stop(self) -> int:
-        """End it as Docker does; returns its exit code."""
+        """End it as Docker does; returns its exit code. Raises TimeoutExpired where it had to be killed."""
         assert self.process is not None
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGCONT)
@@ -91,9 +91,13 @@ class Replicated:
         for number in range(workers):
             own = {"WORKER_HEALTH_FILE": "health", "WORKER_APP": app or "app.tasks"}
             self.workers.append(Program("worker", folder / f"worker-{number}", settings | own))
-        for program in (*self.masters.values(), *self.workers):
-            program.start()
-        self._wait_for(workers)
+        try:
+            for program in (*self.masters.values(), *self.workers):
+                program.start()
+            self._wait_for(workers)
+        except BaseException:
+            self.close()
+            raise
 
     def queue(self, patience: float | None = START_SECONDS) -> RemoteQueue:
         """A connection to it."""
@@ -123,9 +127,10 @@ class Replicated:
 
     def close(self) -> None:
         """End all that runs."""
-        for program in (*self.workers, *self.masters.values()):
-            if program.runs:
-                program.stop()
+        with ExitStack() as ending:  # of all, also where one does not end by itself
+            for program in (*self.masters.values(), *self.workers):
+                if program.runs:
+                    ending.callback(program.stop)
 
     def __enter__(self) -> Self:
         return self

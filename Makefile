@@ -9,6 +9,8 @@ ROUNDS ?= 5
 SCALE ?= 1
 MINUTES ?= 10
 SEED ?= $(shell date +%s)
+# Only from the command line: tcsh and others export a HOST of their own, which is this machine.
+HOST_GIVEN = $(if $(findstring command,$(origin HOST)),$(HOST))
 VENV := .venv
 RUN := $(VENV)/bin
 
@@ -194,11 +196,11 @@ deploy-swarm: host ## Deploy to a Docker Swarm, or roll out what has changed: ST
 
 .PHONY: deploy
 deploy: ## From a bare machine to results, over ssh: make deploy HOST=user@vm (deploy/deploy.sh --help)
-	@deploy/deploy.sh $(HOST)
+	@deploy/deploy.sh $(HOST_GIVEN)
 
 .PHONY: deploy-update
 deploy-update: ## Bring what is committed to HOST=user@vm: drain, roll, and back again if it does not get healthy
-	@deploy/deploy.sh update $(HOST)
+	@deploy/deploy.sh update $(HOST_GIVEN)
 
 # What keeps the queue: .env remembers it, so that all other targets do.
 .PHONY: engine

@@ -67,7 +67,8 @@ bring_sources() {
     if ! command -v git >/dev/null || ! command -v make >/dev/null; then
       apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends git make
     fi >/var/log/taskyard-git.log 2>&1 || { tail -n 5 /var/log/taskyard-git.log >&2; exit 1; }
-    git init --quiet '$folder'; chmod 0750 '$folder'
+    install -d -m 0750 '$folder'
+    git init --quiet '$folder'
     git -C '$folder' config receive.shallowUpdate true" || fail "git and make could not be installed at $host: the lines above say why; does 'apt-get update' work there?"
   GIT_SSH_COMMAND="${ssh[*]@Q}" git push --quiet --force --receive-pack="${sudo}git-receive-pack" "$host:$folder" "$commit:refs/taskyard/next" \
     || fail "the sources could not be brought to $host:$folder"

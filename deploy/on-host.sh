@@ -15,7 +15,7 @@ trap '' PIPE HUP
 log=$PWD/deploy.log
 smoke=${SMOKE-square 12}
 expected=${SMOKE_EXPECTS-12 * 12 = 144}
-smoke_seconds=60
+smoke_seconds=${SMOKE_SECONDS:-60}
 wait_seconds=${WAIT_SECONDS:-180}
 drain_seconds=${DRAIN_SECONDS:-60}
 
@@ -69,8 +69,10 @@ enable_boot() {
   exec 9>&-
   if [[ -d /run/systemd/system ]]; then
     sed "s|/opt/taskyard|$PWD|g" deploy/taskyard.service >/etc/systemd/system/taskyard.service
-    quietly systemctl daemon-reload
-    quietly systemctl enable --now taskyard.service || { tell_log; fail "it runs, but taskyard.service can't be enabled: see 'systemctl status taskyard'"; }
+    if ! { quietly systemctl daemon-reload && quietly systemctl enable --now taskyard.service; }; then
+      tell_log
+      fail "it runs, but taskyard.service can't be enabled, so that no boot starts it: see 'systemctl status taskyard'"
+    fi
     say "taskyard.service starts it at every boot"
   else
     say "no systemd here: Docker's restart policies start it again, once the engine runs"

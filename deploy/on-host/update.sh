@@ -95,7 +95,7 @@ roll_back() { # VERSION
   say "$1 did not get well: rolling back to $former_version ..."
   go_back
   rm -rf .update
-  start "$workers" || { tell_unwell; fail "$former_version does not get well either: the lines above, and $log, say why; the queue as it was: $copy"; }
+  start "$workers" || { tell_unwell; fail "$former_version does not get well either: the lines above, and $log, say why; the queue as it was (make restore FROM=...): $copy"; }
   fail "rolled back: $former_version runs again; $what_of_queue. Why $1 was not well: the lines above, and $log"
 }
 

@@ -120,10 +120,13 @@ def test_from_nothing_to_results(source: Path, machine: Machine, tmp_path: Path)
     assert machine.inside("stat -c %a /opt/taskyard /opt/taskyard/.env").split() == ["750", "600"]
 
 
-def test_deploying_again_changes_nothing(source: Path, machine: Machine) -> None:
-    before = machine.inside("docker ps --no-trunc -q | sort")
-    make(source, machine, "deploy")
-    assert machine.inside("docker ps --no-trunc -q | sort") == before
+def test_deploying_again_changes_nothing_but_what_an_update_has_left_halfway(source: Path, machine: Machine) -> None:
+    look = "cd /opt/taskyard && docker ps --no-trunc -q | sort && sort .env && ls -A"
+    before = machine.inside(look)
+    halfway = "mkdir .update && git rev-parse HEAD >.update/commit && echo 2 >.update/workers && cp .env .update/former.env"
+    machine.inside(f"cd /opt/taskyard && {halfway} && echo MASTER_LEASE=9 >>.env")
+    assert "an update was interrupted here" in make(source, machine, "deploy")
+    assert machine.inside(look) == before
 
 
 def test_a_queue_that_is_busy_or_paused_fails_no_deployment(source: Path, machine: Machine) -> None:

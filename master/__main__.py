@@ -17,7 +17,7 @@ EXAMPLES = """examples:
   python -m master rotate-key               make a new key; those in use stay valid until:
   python -m master retire-keys              from now on only the newest key is valid
   python -m master backup > q.db.gz         a copy of the queue, while it runs or while it does not
-  python -m master restore < q.db.gz        put it in the place of the queue, while no master runs
+  python -m master restore < q.db.gz        put it in the place of the queue, while no master runs; on NATS, whichever do
 
 Settings come from the environment and from .env; .env.example lists them. SIGTERM and SIGINT end it; what was acknowledged
 is on the disk. Exit codes: 74 the data can't be used, 78 a setting is wrong.

@@ -160,13 +160,13 @@ def test_an_update_lets_what_runs_finish_and_leaves_alone_what_is_not_its_own(so
     drained = machine.inside("docker compose -p taskyard ps -q worker").split()[0][:12]
     machine.cli("drain", drained)
     wait_until(lambda: drained not in machine.cli("workers"), "one has drained")
-    machine.cli("submit", "slow", "45", "--job", "slow")
+    machine.cli("submit", "slow", "40", "--job", "slow")
     wait_until(lambda: "leased" in machine.cli("tasks", "--job", "slow"), "it runs")
     change_what_slow_says(source, "I slept")
     version = commit(source, "Say it otherwise")
     said = make(source, machine, "deploy-update")
     assert f"{version} runs with 2 workers" in said
-    assert machine.cli("results", "slow").split("\t")[1] == "I have slept 45 s\n"  # begun and ended by the former version
+    assert machine.cli("results", "slow").split("\t")[1] == '"I have slept 40 s"\n'  # begun and ended by the former version
     assert machine.cli("submit", "slow", "0", "--wait") == '"I slept 0 s"\n'
     assert machine.inside("docker compose -p taskyard ps -q beside") == before
     RESULTS["before"] = machine.cli("results", "slow", "--json")

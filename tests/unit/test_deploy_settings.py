@@ -1,4 +1,4 @@
-"""What deploy/on-host.sh makes of the settings that are brought along, and which machine `make deploy` takes; no machine is needed."""
+"""What deploy/on-host.sh makes of settings that are brought along, and which machine `make deploy` takes."""
 
 from __future__ import annotations
 

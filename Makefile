@@ -9,6 +9,8 @@ ROUNDS ?= 5
 SCALE ?= 1
 MINUTES ?= 10
 SEED ?= $(shell date +%s)
+# Only from the command line: tcsh and others export a HOST of their own, which is this machine.
+HOST_GIVEN = $(if $(findstring command,$(origin HOST)),$(HOST))
 VENV := .venv
 RUN := $(VENV)/bin
 
@@ -171,13 +173,16 @@ bench: .venv-bench/.installed ## Measure speed beside the standard library; a lo
 	.venv-bench/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE)
 
 .PHONY: bench-replicas
-bench-replicas: nats-server .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
+bench-replicas: nats-server redis .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
 	.venv-bench/bin/python -m bench --only replicas --rounds $(ROUNDS) --scale $(SCALE)
 
 .PHONY: bench-peers
-bench-peers: .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
-	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }
+bench-peers: redis .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
 	.venv-bench/bin/python -m bench --only peers --rounds $(ROUNDS) --scale $(SCALE)
+
+.PHONY: redis
+redis: # the brokers of the peers
+	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed ## Attack the master's port for MINUTES=10, from SEED on, and with thousands of silent strangers
@@ -194,11 +199,11 @@ deploy-swarm: host ## Deploy to a Docker Swarm, or roll out what has changed: ST
 
 .PHONY: deploy
 deploy: ## From a bare machine to results, over ssh: make deploy HOST=user@vm (deploy/deploy.sh --help)
-	@deploy/deploy.sh $(HOST)
+	@deploy/deploy.sh $(HOST_GIVEN)
 
 .PHONY: deploy-update
 deploy-update: ## Bring what is committed to HOST=user@vm: drain, roll, and back again if it does not get healthy
-	@deploy/deploy.sh update $(HOST)
+	@deploy/deploy.sh update $(HOST_GIVEN)
 
 # What keeps the queue: .env remembers it, so that all other targets do.
 .PHONY: engine

@@ -10,7 +10,7 @@
 #           SSH            ssh, with options if need be: SSH="ssh -p 2222 -i key"
 #           WORKERS        how many workers; without it as many as there are, at first 2
 #           SMOKE          square 12: the task, and its arguments, that is to show that all is well; empty: none
-#           SMOKE_EXPECTS  12 * 12 = 144: what it returns
+#           SMOKE_EXPECTS  12 * 12 = 144: what it returns       SMOKE_SECONDS  60, within which it has to
 #           WAIT_SECONDS   180, for all to get healthy          DRAIN_SECONDS  60, for workers to finish what they run
 #           ROOM_MB        3000, which have to be free there
 # Examples: make deploy HOST=root@203.0.113.7
@@ -67,7 +67,8 @@ bring_sources() {
     if ! command -v git >/dev/null || ! command -v make >/dev/null; then
       apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends git make
     fi >/var/log/taskyard-git.log 2>&1 || { tail -n 5 /var/log/taskyard-git.log >&2; exit 1; }
-    git init --quiet '$folder'; chmod 0750 '$folder'
+    install -d -m 0750 '$folder'
+    git init --quiet '$folder'
     git -C '$folder' config receive.shallowUpdate true" || fail "git and make could not be installed at $host: the lines above say why; does 'apt-get update' work there?"
   GIT_SSH_COMMAND="${ssh[*]@Q}" git push --quiet --force --receive-pack="${sudo}git-receive-pack" "$host:$folder" "$commit:refs/taskyard/next" \
     || fail "the sources could not be brought to $host:$folder"
@@ -81,7 +82,7 @@ bring_sources() {
 # What of the settings is said goes along.
 settings() {
   local name
-  for name in WORKERS SMOKE SMOKE_EXPECTS WAIT_SECONDS DRAIN_SECONDS; do
+  for name in WORKERS SMOKE SMOKE_EXPECTS SMOKE_SECONDS WAIT_SECONDS DRAIN_SECONDS; do
     [[ -z ${!name+x} ]] || printf '%s=%q ' "$name" "${!name}"
   done
 }

@@ -44,11 +44,16 @@ def commit(folder: Path, message: str) -> str:
     return run("git", "rev-parse", "--short=7", "HEAD", cwd=folder).strip()
 
 
+def chosen(setting: str, default: str) -> str:
+    """Which image this clone starts from."""
+    found = re.search(rf"^{setting}=(.+)$", (ROOT / ".env").read_text() if (ROOT / ".env").exists() else "", re.MULTILINE)
+    return found[1] if found else default
+
+
 @pytest.fixture(scope="session")
 def image() -> Iterator[str]:
     """Builds the one of all machines; gives the one of Python beneath it."""
-    found = re.search(r"^PYTHON_IMAGE=(.+)$", (ROOT / ".env").read_text() if (ROOT / ".env").exists() else "", re.MULTILINE)
-    base = found[1] if found else "python:3.13-slim"
+    base = chosen("PYTHON_IMAGE", "python:3.13-slim")
     build_image(base)
     yield base
     run("docker", "image", "rm", IMAGE, check=False)

@@ -59,6 +59,16 @@ class Machine:
         run("docker", "run", "--detach", *options, IMAGE, "sh", "-c", start)
         public = self._key.with_suffix(".pub").read_text()
         self.inside("cat >/home/debian/.ssh/authorized_keys", user="debian", given=public)
+        self._meet()
+        return self
+
+    def cut_power(self) -> None:
+        """End all that runs there at once, and have it boot: sshd, and nothing else yet."""
+        run("docker", "kill", self.name)
+        run("docker", "start", self.name)
+        self._meet()
+
+    def _meet(self) -> None:
         address = run("docker", "inspect", "--format", "{{.NetworkSettings.IPAddress}}", self.name).strip()
         self._config.write_text(
             f"Host {self.name}\n HostName {address}\n IdentityFile {self._key}\n IdentitiesOnly yes\n"
@@ -66,7 +76,6 @@ class Machine:
             " LogLevel ERROR\n BatchMode yes\n"
         )
         wait_until(lambda: self.over_ssh("echo ready", check=False) == "ready\n", f"sshd of {self.name} answers")
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         # All its processes are in its namespace, also those of its engine's containers, and end with it.

@@ -1,4 +1,4 @@
-"""deploy/cloud-init.yaml is what cloud-init itself takes, and does what it says: on a second machine, by its own commands."""
+"""deploy/cloud-init.yaml is what cloud-init itself takes, and does what it says: on a second machine, whose queue is on NATS."""
 
 from __future__ import annotations
 
@@ -14,12 +14,18 @@ import pytest
 import yaml
 
 from tests.cluster.project import ROOT
+from tests.deploy.conftest import chosen
 from tests.deploy.machine import Machine, run
 from tests.measured import tell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 USER_DATA = ROOT / "deploy/cloud-init.yaml"
+SECRET = 'what "a" shell `would` $change'
+SETTINGS = f"""COMPOSE_FILE=compose.yaml:compose.nats.yaml:compose.nats.single.yaml
+TASKYARD_AUTHKEY='{SECRET}'
+"""
+"""What a user adds there."""
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +42,12 @@ def first_boot(machine: Machine, source: Path, folder: Path) -> None:
     run("git", "branch", "--force", "main", cwd=source, check=False)
     run("git", "bundle", "create", "--quiet", str(bundle), "main", cwd=source)
     run("docker", "cp", str(bundle), f"{machine.name}:/root/source.bundle")
-    for file in told["write_files"]:
-        assert "REPOSITORY=https://git.example.org/you/taskyard.git\n" in file["content"]
-        content = file["content"].replace("https://git.example.org/you/taskyard.git", "/root/source.bundle")
-        machine.inside(f"cat >{file['path']} && chmod {file['permissions']} {file['path']}", given=content)
+    files = {file["path"]: file for file in told["write_files"]}
+    assert files["/etc/taskyard/source"]["content"] == "https://git.example.org/you/taskyard.git\nmain\n"
+    files["/etc/taskyard/source"]["content"] = "/root/source.bundle\nmain\n"
+    files["/etc/taskyard/settings"]["content"] += SETTINGS
+    for path, file in files.items():
+        machine.inside(f"install -D -m {file['permissions']} /dev/stdin {path}", given=file["content"])
     machine.inside(f"apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q {shlex.join(told['packages'])}")
     for words in told["runcmd"]:
         print(machine.inside(shlex.join(words)))
@@ -56,12 +64,16 @@ def test_the_file_is_valid_by_cloud_inits_own_check(second: Machine) -> None:
 def test_a_machine_gets_to_results_by_the_files_commands(second: Machine, source: Path, image: str, tmp_path: Path) -> None:
     # Only to be done sooner: that it is built where there is none, test_machine.py shows.
     second.inside("cat >/root/bootstrap.sh && bash /root/bootstrap.sh", given=(ROOT / "deploy/bootstrap.sh").read_text())
-    run("bash", "-c", f"docker save {image} | docker exec -i {second.name} docker load")
+    for base in (image, chosen("NATS_IMAGE", "")):
+        run("bash", "-c", f"docker save {base} | docker exec -i {second.name} docker load", check=base == image)
     begun = monotonic()
     first_boot(second, source, tmp_path)
     tell(f"cloud-init.yaml's commands, with engine and base image there: {monotonic() - begun:.0f} s")
     assert second.cli("submit", "square", "7", "--job", "seven", "--wait") == '"7 * 7 = 49"\n'
     assert "TASKYARD_LOG_LEVEL=info" in second.inside("cat /opt/taskyard/.env")
+    assert second.inside("docker exec taskyard-dashboard-1 printenv TASKYARD_AUTHKEY") == f"{SECRET}\n"
+    assert second.inside("stat -c %a /opt/taskyard /opt/taskyard/.env").split() == ["750", "600"]
+    assert "nats1" in second.inside("docker compose -p taskyard ps --services")
 
 
 def test_the_unit_for_systemd_is_one_that_it_takes(second: Machine) -> None:
@@ -69,8 +81,8 @@ def test_the_unit_for_systemd_is_one_that_it_takes(second: Machine) -> None:
     second.inside("systemd-analyze verify /opt/taskyard/deploy/taskyard.service")
 
 
-def test_after_a_boot_it_goes_on_with_what_it_had(second: Machine) -> None:
-    run("docker", "restart", "--time", "5", second.name)
+def test_what_the_unit_calls_at_a_boot_goes_on_with_what_it_had(second: Machine) -> None:
+    second.cut_power()
     begun = monotonic()
     second.inside("/opt/taskyard/deploy/on-host.sh boot")
     tell(f"from a boot to healthy: {monotonic() - begun:.0f} s")
@@ -82,6 +94,27 @@ def drill() -> list[str]:
     """The commands of docs/operations.md that bring a backup back on a second machine."""
     section = (ROOT / "docs/operations.md").read_text().split("## Disaster drill")[1].split("\n## ")[0]
     return re.findall(r"`(make (?!deploy)[^`]+)`", section)
+
+
+def test_an_update_takes_the_queue_on_nats_along(second: Machine) -> None:
+    author = "-c user.name=Tests -c user.email=tests@example.org"
+    second.inside(f"cd /opt/taskyard && git {author} commit --quiet --allow-empty --message Next")
+    said = second.inside("cd /opt/taskyard && deploy/on-host.sh update $(git rev-parse HEAD)")
+    assert "smoke test: square 12 -> 12 * 12 = 144" in said
+    images = second.inside("docker compose -p taskyard ps --format '{{.Image}}' | sed 's/.*://' | sort -u")
+    assert images == second.inside("git -C /opt/taskyard rev-parse --short=7 HEAD")
+    assert json.loads(second.cli("results", "seven", "--json"))["state"] == "done"
+    assert ".db.gz" in second.inside("ls /opt/taskyard/backups")
+
+
+def test_what_runs_counts_as_deployed_though_no_boot_would_start_it(second: Machine) -> None:
+    commands = (
+        "mkdir -p /run/systemd/system && cd /opt/taskyard && git update-ref -d refs/taskyard/deployed && deploy/on-host.sh deploy"
+    )
+    said = second.inside(commands, check=False)  # there is systemctl, but no systemd
+    second.inside("rmdir /run/systemd/system")
+    assert "taskyard.service can't be enabled" in said
+    assert second.inside("git -C /opt/taskyard rev-parse refs/taskyard/deployed HEAD | sort -u | wc -l") == "1\n"
 
 
 def test_a_backup_of_the_first_machine_is_brought_back_on_the_second(machine: Machine, second: Machine, tmp_path: Path) -> None:

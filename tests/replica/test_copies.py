@@ -358,7 +358,10 @@ def test_who_replays_a_lot_looks_now_and_then_whether_to_stop(
 def test_who_begins_to_lead_does_not_go_on_for_ever_where_others_write(
     make: Make, queue: NewQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tries = bounded()
+
     def refuse(*_: object) -> int:
+        tries()
         raise LeadLost("the log has gone on")
 
     looks = iter((None, None))

@@ -38,9 +38,7 @@ def run_one_of_many(settings: Settings, keyring: Keyring, context: ssl.SSLContex
     """Serve whenever this master leads, until ``stop``; returns the exit code. Raises `taskyard.errors.TaskyardError`."""
     check_port(settings)  # before it takes the place of one that has its port
     url = parse_nats_url(settings.taskyard_url)
-    secure = tls.client_context(settings.tls_files) if is_tls(settings.taskyard_url) else None
-    password = (lambda: url.password) if url.password else partial(find_nats_password, "master")
-    broker = Broker(url, url.user or "master", password, secure)
+    broker = make_broker(settings)
     log = Log(broker, url.queue, settings.master_replicas)
     try:
         if not _open(log, stop):
@@ -53,6 +51,14 @@ def run_one_of_many(settings: Settings, keyring: Keyring, context: ssl.SSLContex
         return 0
     finally:
         log.close()
+
+
+def make_broker(settings: Settings) -> Broker:
+    """NATS as a master uses it, not connected yet. Raises `SettingsError`."""
+    url = parse_nats_url(settings.taskyard_url)
+    secure = tls.client_context(settings.tls_files) if is_tls(settings.taskyard_url) else None
+    password = (lambda: url.password) if url.password else partial(find_nats_password, "master")
+    return Broker(url, url.user or "master", password, secure)
 
 
 class Member:

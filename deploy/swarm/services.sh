@@ -15,7 +15,7 @@ only() {
 deploy() {
   local options=(--resolve-image never) encrypted=() masters=${MASTERS:-2} found=""
   [[ -z ${REGISTRY:-} ]] || options=(--with-registry-auth)
-  [[ -z ${SWARM_ENCRYPTED:-} ]] || encrypted=(--compose-file deploy/stack.encrypted.yaml)
+  [[ ${SWARM_ENCRYPTED:-} != yes ]] || encrypted=(--compose-file deploy/stack.encrypted.yaml)
   # One on each host at most: what is too many would be waited for.
   if ((masters > ${#ready_nodes[@]})); then masters=${#ready_nodes[@]}; fi
   # Read now, since somebody may have scaled them, or `taskyard autoscale` does.

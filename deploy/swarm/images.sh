@@ -56,7 +56,7 @@ distribute_images() {
     if id=$(timeout 20 docker ${host:+-H "$host"} info --format '{{.Swarm.NodeID}}' 2>/dev/null); then
       hosts+=("$host") covered+="$id "
     else
-      say "no engine answers at $host"
+      say "no engine answers at ${host:-this host}: it gets no images"
     fi
   done
   for id in "${ready_nodes[@]}"; do

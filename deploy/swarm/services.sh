@@ -15,6 +15,8 @@ only() {
 deploy() {
   local options=(--resolve-image never) encrypted=() masters=${MASTERS:-2} found=""
   [[ -z ${REGISTRY:-} ]] || options=(--with-registry-auth)
+  # Newer command lines say at each deployment that they don't wait, unless they are told so, which older ones don't understand.
+  if docker stack deploy --help | grep -q -- --detach; then options+=(--detach=true); fi
   [[ ${SWARM_ENCRYPTED:-} != yes ]] || encrypted=(--compose-file deploy/stack.encrypted.yaml)
   # One on each host at most: what is too many would be waited for.
   if ((masters > ${#ready_nodes[@]})); then masters=${#ready_nodes[@]}; fi
@@ -37,12 +39,14 @@ unsettled() {
     '{{.Spec.Name}} {{.Spec.TaskTemplate.ContainerSpec.Image}} {{.Spec.Mode.Replicated.Replicas}} {{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}')
 }
 
-# SERVICES...: what their containers that failed last have said.
+# SERVICES...: of each, what the task that failed last, or can't begin, has said.
 tell_failures() {
-  local service id error
+  local service tasks id state error
   for service in "$@"; do
-    read -r id error < <(manager service ps --no-trunc --format '{{.ID}} {{.CurrentState}} {{.Error}}' "$service" | grep -E ' (Failed|Rejected|Starting|Pending) ' || true) || continue
-    say "$service: ${error:-}"
+    mapfile -t tasks < <(manager service ps -q --no-trunc "$service")
+    IFS='|' read -r _ id state error < <(manager inspect --type task --format '{{json .Status.Timestamp}}|{{.ID}}|{{.Status.State}}|{{.Status.Err}}' "${tasks[@]}" |
+      grep -E '\|(failed|rejected|starting|pending)\|' | sort -r) || continue
+    say "$service: $state ${error:-}"
     manager service logs --raw --tail 5 "$id" 2>&1 | sed "s/^/$service: /" >&2 || true
   done
 }
@@ -76,17 +80,17 @@ spec_of() { manager service inspect "${STACK_NAME}_$1" --format '{{json .Spec.Ta
 # One server after the other, each once all others have everything: two of three go on. First one that does not run.
 roll_nats() {
   local server before
-  local -A first=()
+  local -A broken=()
   if ((${#away_values[@]})); then
     say "the NATS servers stay as they are, since nats${away_values[*]} is on a host that is away"
     return
   fi
   for server in nats1 nats2 nats3; do
-    if [[ -n $(unsettled "$server") ]]; then first[$server]=yes; fi
+    if [[ -n $(unsettled "$server") ]]; then broken[$server]=yes; fi
   done
-  for server in "${!first[@]}" nats1 nats2 nats3; do
+  for server in "${!broken[@]}" nats1 nats2 nats3; do
     before=$(spec_of "$server")
-    if [[ $server == nats1 ]] || ((${#first[@]})); then wait_for_copies "$server"; fi
+    if [[ $server == nats1 ]] || ((${#broken[@]})); then wait_for_copies "$server"; fi
     deploy "$server"
     [[ $(spec_of "$server") != "$before" ]] || continue
     say "rolling $server ..."

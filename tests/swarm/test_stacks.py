@@ -201,8 +201,8 @@ def each_server_is_rolled_once_the_one_before_has_caught_up_and_a_bad_version_is
     finally:
         (clone / "app/tasks.py").write_text(tasks)
         (clone / ".env").write_text(kept)
-    assert f"{STACK}_worker: rolled back" in said
-    assert "nothing_of_that_name" in said, "why"
+    assert f"{STACK}_worker: rolled back" in said, said
+    assert "nothing_of_that_name" in said, said
     assert rig.spec("worker", ".TaskTemplate.ContainerSpec.Image") == before
     away = []
     for number in (1, 2, 3):

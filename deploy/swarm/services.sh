@@ -16,7 +16,7 @@ deploy() {
   local options=(--resolve-image never) encrypted=() masters=${MASTERS:-2} found=""
   [[ -z ${REGISTRY:-} ]] || options=(--with-registry-auth)
   # Newer command lines say at each deployment that they don't wait, unless they are told so, which older ones don't understand.
-  if docker stack deploy --help | grep -q -- --detach; then options+=(--detach=true); fi
+  if [[ $(docker stack deploy --help) == *--detach* ]]; then options+=(--detach=true); fi
   [[ ${SWARM_ENCRYPTED:-} != yes ]] || encrypted=(--compose-file deploy/stack.encrypted.yaml)
   # One on each host at most: what is too many would be waited for.
   if ((masters > ${#ready_nodes[@]})); then masters=${#ready_nodes[@]}; fi

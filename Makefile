@@ -177,13 +177,16 @@ bench: .venv-bench/.installed ## Measure speed beside the standard library; a lo
 	.venv-bench/bin/python -m bench --rounds $(ROUNDS) --scale $(SCALE)
 
 .PHONY: bench-replicas
-bench-replicas: nats-server .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
+bench-replicas: nats-server redis .venv-bench/.installed .venv-peers/.installed ## Measure the queue on NATS, on 1 and 3 servers with 1 to 8 workers, beside Celery
 	.venv-bench/bin/python -m bench --only replicas --rounds $(ROUNDS) --scale $(SCALE)
 
 .PHONY: bench-peers
-bench-peers: .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
-	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }
+bench-peers: redis .venv-bench/.installed .venv-peers/.installed .venv-arq/.installed ## Measure speed beside Celery, Dramatiq, RQ, Ray and others
 	.venv-bench/bin/python -m bench --only peers --rounds $(ROUNDS) --scale $(SCALE)
+
+.PHONY: redis
+redis: # the brokers of the peers
+	@command -v redis-server >/dev/null || { apt-get update -q && apt-get install -y -q --no-install-recommends redis-server; }
 
 .PHONY: fuzz
 fuzz: $(VENV)/.installed ## Attack the master's port for MINUTES=10, from SEED on, and with thousands of silent strangers

@@ -3,7 +3,8 @@
 # Usage: deploy/backup.sh [FOLDER]
 #   deploy/backup.sh                     build/backups/taskyard-20260131-020000.db.gz
 #   deploy/backup.sh /mnt/elsewhere      a backup on the same disk is none
-# It has the tasks, their results and the schedules; not the keys, the dashboard's tokens, .env and certs/.
+# It has the tasks, their results and the schedules; not the keys, the dashboard's tokens, .env and certs/. With ENGINE=nats the
+# NATS servers have to run: where no master does, they are started, and stay.
 set -euo pipefail
 
 fail() { printf 'backup: %s\n' "$*" >&2; exit 1; }
@@ -17,11 +18,11 @@ mkdir -p "$folder" || fail "$folder can't be made"
 path=$folder/taskyard-$(date +%Y%m%d-%H%M%S).db.gz
 trap 'rm -f "$path.part"' EXIT
 
-# In the master's container, which has the key and is let in; a container of its own where that is not there.
+# In a master's container, which has the keys and is let in, and asks the one that leads; in one of its own where none runs.
 if [[ -n $(docker compose ps --quiet --status running master) ]]; then
   inside=(exec -T master)
 else
-  inside=(run --rm -T --no-deps --quiet-pull master)
+  inside=(run --rm -T --quiet-pull master)
 fi
 docker compose "${inside[@]}" python -m master backup >"$path.part" </dev/null || fail "no backup was made; the queue is as it was"
 gzip --test "$path.part" || fail "what arrived is not whole: is the disk of $folder full?"

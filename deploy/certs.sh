@@ -5,6 +5,10 @@
 # certificates last (365).
 set -euo pipefail
 
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then
+  sed -n '2,/^set/{/^#/s/^# \?//p}' "$0"
+  exit
+fi
 folder=${1:-certs}
 ca_days=3650
 days=${DAYS:-365}

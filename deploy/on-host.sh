@@ -4,7 +4,6 @@
 #
 #   deploy/on-host.sh deploy [COMMIT]     from nothing to results: Docker, images, start, smoke test; from another version: update
 #   deploy/on-host.sh update [COMMIT]     build beside what runs, drain, keep a copy of the queue, roll; back again if it does not get healthy
-#   deploy/on-host.sh put-back FILE       put a copy that an update has kept, here or on another machine, in the place of the queue
 #   deploy/on-host.sh boot                start what is deployed
 #
 # COMMIT is HEAD if it is not said. Settings: see deploy/deploy.sh --help. Its log is deploy.log in that folder.
@@ -156,31 +155,15 @@ format() {
     </dev/null 2>>"$log" 9>&- || true
 }
 
-# FILE: all that the master has on its volume, while it does not run.
+# FILE: a copy of the queue, as `make backup` writes it, while no master runs.
 keep_copy() {
   mkdir -p backups && chmod 700 backups
-  docker compose run --rm -T --no-deps --entrypoint tar master -C /var/lib/taskyard -czf - . </dev/null 2>>"$log" 9>&- >"$1.new" || return 1
+  docker compose run --rm -T --quiet-pull master python -m master backup </dev/null 2>>"$log" 9>&- >"$1.new" || return 1
   mv "$1.new" "$1"
 }
 
-put_back() {
-  docker compose run --rm -T --no-deps --entrypoint sh master -c \
-    'find /var/lib/taskyard -mindepth 1 -delete && tar -C /var/lib/taskyard -xzf -' <"$1" >>"$log" 2>&1 9>&-
-}
-
-# FILE: a copy that is to be the queue; the one of now is kept.
-replace_queue() {
-  local copy=$1 kept workers
-  kept=$PWD/backups/replaced-$(date -u +%Y%m%d-%H%M%S).tar.gz
-  gzip --test "$copy" 2>/dev/null || fail "${copy:-the copy (which?)} can't be read, or is damaged; nothing was changed" 66
-  workers=$(workers_now)
-  say "stopping, keeping the queue of now in $kept ..."
-  quietly docker compose stop
-  keep_copy "$kept" || { start "$workers" || true; fail "the queue of now could not be copied to $kept (is the disk full?); nothing was changed"; }
-  say "putting $copy in its place ..."
-  put_back "$copy" || fail "it can't be put there: see $log; the queue as it was: $kept"
-  start "$workers" || { tell_unwell; fail "it does not get well with that queue: the lines above, and $log, say why; the queue as it was: $kept"; }
-}
+# FILE: such a copy; as `make restore` does it.
+put_back() { docker compose run --rm -T --quiet-pull master python -m master restore <"$1" >>"$log" 2>&1 9>&-; }
 
 # COMMIT VERSION WORKERS
 roll_back() {
@@ -192,9 +175,8 @@ roll_back() {
   mv .env.former .env
   now=$(format)
   if [[ $now != "$format" ]]; then
-    keep_copy "backups/of-$2.tar.gz" || say "what $2 has made of the queue could not be kept"
     put_back "$copy" || fail "the queue can't be put back: $copy has it as it was; see $log"
-    what="$2 had changed the queue's format ($format -> ${now:-unreadable}): it is again as it was before the update (as $2 left it: $PWD/backups/of-$2.tar.gz)"
+    what="$2 had changed the queue's format ($format -> ${now:-unreadable}): it is again as it was before the update; as $2 left it, it is kept on the master's volume"
   fi
   start "$3" || { tell_unwell; fail "$former_version does not get well either: the lines above, and $log, say why; the queue as it was: $copy"; }
   fail "rolled back: $former_version runs again; $what. Why $2 was not well: the lines above, and $log" 1
@@ -229,7 +211,7 @@ update() { # COMMIT
   drain
   say "stopping $former_version, keeping a copy of the queue ..."
   quietly docker compose stop || { tell_log; fail "it could not be stopped: the lines above, and $log, say why"; }
-  format=$(format) copy=$PWD/backups/before-$version.tar.gz
+  format=$(format) copy=$PWD/backups/before-$version.db.gz
   if ! keep_copy "$copy"; then
     start "$workers" || true
     fail "the queue could not be copied into $copy (is the disk full?); $former_version runs as before"
@@ -241,7 +223,7 @@ update() { # COMMIT
   enable_boot
   git update-ref refs/taskyard/deployed "$1"
   forget_versions "$version" "$former_version"
-  say "$version runs with $workers workers, in the place of $former_version; the queue as it was before: $copy"
+  say "$version runs with $workers workers, in the place of $former_version; the queue as it was before: $copy (make restore FROM=...)"
 }
 
 # All but these.
@@ -250,15 +232,15 @@ forget_versions() {
   for image in $(docker image ls --format '{{.Repository}}:{{.Tag}}' | grep -E '^taskyard/(master|worker|dashboard):[0-9a-f]{7,}$'); do
     [[ ${image#*:} == "$1" || ${image#*:} == "$2" ]] || quietly docker image rm "$image" || true
   done
-  find backups -name '*.tar.gz' -mtime +30 -delete
+  find backups -name '*.db.gz' -mtime +30 -delete
 }
 
 main() {
   local what=${1:-} commit deployed
   case "$what" in
-    deploy | update | put-back | boot) ;;
+    deploy | update | boot) ;;
     --help | -h) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//p}' "$0"; exit 0 ;;
-    *) sed -n '5,8s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
+    *) sed -n '5,7s/^# \{0,1\}//p' "$0" >&2; exit 64 ;;
   esac
   [[ $(id -u) == 0 ]] || fail "this needs root: sudo $0 $*" 77
   if [[ $what == boot ]]; then
@@ -269,10 +251,6 @@ main() {
   exec 9>.deploying
   flock --nonblock 9 || fail "another deployment is under way here: 'tail -f $log' shows it" 75
   printf '== %s %s\n' "$(date -u +%FT%TZ)" "$*" >>"$log"
-  if [[ $what == put-back ]]; then
-    replace_queue "${2:-}"
-    exit
-  fi
   commit=$(git rev-parse --verify --quiet "${2:-HEAD}^{commit}") || fail "there is no commit ${2:-HEAD} here" 66
   deployed=$(git rev-parse --verify --quiet refs/taskyard/deployed || true)
   [[ $what == deploy || -n $deployed ]] || fail "nothing is deployed here yet: deploy first (make deploy)" 66

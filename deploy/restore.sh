@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Puts a backup (deploy/backup.sh) in the place of the cluster's queue. The master is stopped meanwhile; workers and clients wait
-# for it. A file that is damaged, or of a newer release, is refused; the former queue is kept beside on the volume.
+# Puts a backup (deploy/backup.sh) in the place of the cluster's queue; workers and clients wait meanwhile. A single master is stopped for
+# it; with ENGINE=nats all masters go on, with that queue from then on, and the NATS servers have to run: where no master does, they are
+# started, and stay. A file that is damaged, or of a newer release, is refused; the former queue is kept on the master's volume.
 # Usage: deploy/restore.sh FILE
 #   deploy/restore.sh build/backups/taskyard-20260131-020000.db.gz
 set -euo pipefail
@@ -19,15 +20,18 @@ docker info >/dev/null 2>&1 || fail "the Docker engine does not answer: is it st
 gzip --test "$file" 2>/dev/null || fail "$file is damaged, or no backup; nothing was changed"
 
 was_running=$(docker compose ps --quiet --status running master)
-back() {
-  [[ -n $was_running ]] || return 0
-  echo "restore: starting the master ..."
-  docker compose up --detach --no-recreate --no-deps --wait master || fail "the master does not get well: docker compose logs master"
-}
-trap back EXIT
-
-if [[ -n $was_running ]]; then
+inside=(run --rm -T --quiet-pull master)
+if [[ -n $was_running ]] && docker compose config --services | grep -qx nats1; then
+  inside=(exec -T master)
+  echo "restore: handing it to the masters ..."
+elif [[ -n $was_running ]]; then
+  back() {
+    echo "restore: starting the master ..."
+    docker compose up --detach --no-recreate --no-deps --wait master || fail "the master does not get well: docker compose logs master"
+  }
+  trap back EXIT
   echo "restore: stopping the master ..."
   docker compose stop master
 fi
-docker compose run --rm -T --no-deps --quiet-pull master python -m master restore <"$file" || fail "nothing was changed"
+docker compose "${inside[@]}" python -m master restore <"$file" || fail "it was not restored: the line above says why"
+echo "restore: 'make verify' checks it"

@@ -7,16 +7,17 @@ import os
 import sys
 
 from taskyard.leash import LEASH_HELP, hold_leash
-from taskyard.pulse import check
+from taskyard.pulse import ONCE_HELP, check
 
 EXAMPLES = """examples:
   python -m master                          serve on 127.0.0.1:5000, data in ./taskyard-data
   MASTER_HOST=0.0.0.0 python -m master      serve every network of this host
   python -m master health                   exit 0 when the master on this host answers
+  python -m master health --once            exit 0 when it has since it started
   python -m master rotate-key               make a new key; those in use stay valid until:
   python -m master retire-keys              from now on only the newest key is valid
   python -m master backup > q.db.gz         a copy of the queue, while it runs or while it does not
-  python -m master restore < q.db.gz        put it in the place of the queue, while no master runs
+  python -m master restore < q.db.gz        put it in the place of the queue, while no master runs; on NATS, whichever do
   python -m master copies --wait 60         exit 0 once all NATS servers of TASKYARD_URL have what the others have
 
 Settings come from the environment and from .env; .env.example lists them. SIGTERM and SIGINT end it; what was acknowledged
@@ -32,6 +33,7 @@ def main() -> int:
         prog="python -m master", description=__doc__, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="serve")
+    parser.add_argument("--once", action="store_true", help=ONCE_HELP)
     parser.add_argument("--leash", action="store_true", help=LEASH_HELP)
     parser.add_argument(
         "--wait", type=float, default=0.0, metavar="SECONDS", help="copies: for so long at most (default: one look)"
@@ -41,7 +43,7 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     if arguments.command == "health":
-        return check(os.environ.get("MASTER_HEALTH_FILE") or "/tmp/taskyard-master-health")
+        return check(os.environ.get("MASTER_HEALTH_FILE") or "/tmp/taskyard-master-health", arguments.once)
     if arguments.leash:
         hold_leash()
     from master import backups, keyring, program

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import localtime, strftime
 from typing import BinaryIO
 
@@ -23,6 +24,7 @@ from master.program import own_queue
 from master.store import FILE
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable
 from taskyard.keys import new_key
+from taskyard.log import set_up_logging
 from taskyard.settings import Settings, load_settings
 from taskyard.transport import RemoteQueue
 from taskyard.urls import is_nats
@@ -34,13 +36,14 @@ LEVEL = 3
 
 
 def save() -> int:
-    """Write a copy of the queue, compressed, to the standard output: of the master that runs, else of its file.
+    """Write a copy of the queue, compressed, to the standard output: of the master that serves, else of its file, or of NATS.
 
     Returns an exit code. Raises `taskyard.errors.TaskyardError`.
     """
     if sys.stdout.isatty():
         raise SettingsError("a backup is no text for a terminal; write it into a file: python -m master backup > queue.db.gz")
     settings = load_settings()
+    set_up_logging(settings)
     size = 0
     with gzip.open(sys.stdout.buffer, "wb", LEVEL) as packed:
         for piece in _pieces(settings):
@@ -52,35 +55,33 @@ def save() -> int:
 
 
 def restore() -> int:
-    """Put a copy, as `save` wrote it to the standard input here, in the place of the queue's file, which is kept beside.
+    """Put a copy, as `save` wrote it to the standard input here, in the place of the queue, which is kept beside.
 
-    Returns an exit code. Raises `StoreBroken` (the copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`,
-    `SettingsError` (the queue is kept on NATS); then all is as it was.
+    A single master must not run; of several, any may (`master.replica.whole`). Returns an exit code. Raises `StoreBroken` (the
+    copy is damaged, of a newer release, or no copy; a master runs), `StoreFull`, `Unreachable`; then the queue is as it was.
     """
     settings = load_settings()
-    if is_nats(settings.taskyard_url):
-        raise SettingsError(
-            "a queue of several masters is kept on NATS: restore it into one master alone (manager://...), and let that one bring"
-            ' it along under a new name; docs/replication.md, "To restore a backup", says how'
-        )
+    set_up_logging(settings)
     folder = settings.master_data
-    path, fresh = folder / FILE, folder / "restored.db"
+    path = folder / FILE
+    many = is_nats(settings.taskyard_url)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _refuse_one_in_use(path)
-        _unpack(sys.stdin.buffer, fresh)
-        version = _checked(fresh)
-        _make_own(fresh)
-        kept = _put_aside(path)
-        fresh.replace(path)
+        if not many:
+            _refuse_one_in_use(path)
+        with TemporaryDirectory(prefix="restore-", dir=folder) as workshop:
+            fresh = Path(workshop) / FILE
+            _unpack(sys.stdin.buffer, fresh)
+            version, size = _checked(fresh), fresh.stat().st_size
+            _make_own(fresh)
+            kept = _for_all(settings, fresh) if many else _for_one(path, fresh)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise StoreFull(f"the disk that holds {folder} has no room for the queue that is to be restored") from None
         raise StoreBroken(f"{folder} can't be written: {error.strerror}; it must belong to the master's user") from None
-    finally:
-        fresh.unlink(missing_ok=True)
     former = f"; the former one is kept as {kept}" if kept else ""
-    print(f"restore: {path} is a queue of {path.stat().st_size:,} bytes, format {version}{former}")
+    where = "what NATS has" if many else path
+    print(f"restore: {where} is a queue of {size:,} bytes, format {version}{former}")
     return 0
 
 
@@ -88,24 +89,24 @@ def restore() -> int:
 
 
 def _pieces(settings: Settings) -> Iterator[bytes]:
-    """The copy, of the master that answers; where none does, of the file itself."""
+    """The copy, of the master that answers; where none does, of the file itself, or of what NATS has."""
     keyring = keyring_of(settings)
     authkey = partial(keyring.any_of, "shared", "admin")
     url = settings.taskyard_url
     with (
-        RemoteQueue(url, authkey, PATIENCE)
+        RemoteQueue(url, authkey, PATIENCE, files=settings.tls_files)
         if is_nats(url)
         else own_queue(settings, authkey, settings.master_port, PATIENCE) as queue
     ):
         try:
             queue.connect()
         except Unreachable:
-            if not (settings.master_data / FILE).exists():
+            if not is_nats(url) and not (settings.master_data / FILE).exists():
                 raise
         else:
             yield from _read(queue)
             return
-    yield from _read_file(settings.master_data)
+    yield from _read_nats(settings) if is_nats(url) else _read_file(settings.master_data)
 
 
 def _read(queue: RemoteQueue) -> Iterator[bytes]:
@@ -130,7 +131,34 @@ def _read_file(folder: Path) -> Iterator[bytes]:
         copy.unlink(missing_ok=True)
 
 
+def _read_nats(settings: Settings) -> Iterator[bytes]:
+    from master.replica.whole import fetch
+
+    try:
+        settings.master_data.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix="backup-", dir=settings.master_data) as workshop:
+            if fetch(settings, Path(workshop)) is None:
+                raise StoreBroken("NATS has no queue of this name: start a master, so that it brings there what it has")
+            yield from _read_file(Path(workshop))
+    except OSError as error:
+        raise StoreBroken(f"{settings.master_data} can't be written: {error.strerror}") from None
+
+
 # To restore
+
+
+def _for_one(path: Path, fresh: Path) -> str:
+    """Put the file in the place of a single master's; returns where that is kept, if there was one."""
+    kept = _put_aside(path)
+    fresh.replace(path)
+    return kept
+
+
+def _for_all(settings: Settings, fresh: Path) -> str:
+    from master.replica.whole import replace
+
+    kept = _kept_as(settings.master_data / FILE)
+    return str(kept) if replace(settings, fresh, kept) else ""
 
 
 def _locked(path: Path) -> sqlite3.Connection:
@@ -201,9 +229,13 @@ def _put_aside(path: Path) -> str:
     """Give the queue's file a second name, under which it is kept; returns that."""
     if not path.exists():
         return ""
-    kept = path.with_name(f"{path.name}.{strftime('%Y%m%d-%H%M%S', localtime())}")
+    kept = _kept_as(path)
     os.link(path, kept)  # so that at no moment there is none
     log = path.with_name(f"{path.name}-wal")
     if log.exists():  # it was folded into the file, unless that is damaged
         log.rename(kept.with_name(f"{kept.name}-wal"))
     return str(kept)
+
+
+def _kept_as(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{strftime('%Y%m%d-%H%M%S', localtime())}")

@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 import math
+import re
 import ssl
 import threading
 from collections.abc import Callable, Coroutine
@@ -42,6 +43,8 @@ class Broker:
         self.client = Client()
         self._urls = [f"{'nats' if context is None else 'tls'}://{server}" for server in url.servers]
         self._user = user
+        # Not that of all, lest a client hears what masters are answered (deploy/nats/node.conf).
+        self._inbox = f"_INBOX_{re.sub(r'[^A-Za-z0-9]', '_', user)}".encode()
         self._password = password
         self._context = context
         self._refused = ""
@@ -104,6 +107,7 @@ class Broker:
                 password=self._password,
                 tls=self._context,
                 name=f"taskyard {self._user}",
+                inbox_prefix=self._inbox,
                 connect_timeout=CONNECT_SECONDS,  # type: ignore[arg-type]
                 reconnect_time_wait=PAUSE_SECONDS,  # type: ignore[arg-type]
                 max_reconnect_attempts=-1,

@@ -20,8 +20,8 @@ Authkey = bytes | Callable[[], bytes]
 KEY_FILES = ("/run/secrets/taskyard_authkey", "/run/taskyard/authkey")
 """Looked at in this order when neither TASKYARD_AUTHKEY nor TASKYARD_AUTHKEY_FILE is set."""
 NATS_FILES = {
-    "client": ("/run/secrets/taskyard_nats_client", "/run/taskyard/nats-client"),
-    "master": ("/run/secrets/taskyard_nats_master", "/run/taskyard/nats-master"),
+    "client": ("/run/secrets/taskyard_nats_client", "/run/taskyard-nats/client"),
+    "master": ("/run/secrets/taskyard_nats_master", "/run/taskyard-nats-master/master"),
 }
 """Passwords of the users of NATS, looked at in this order where no setting names a file."""
 

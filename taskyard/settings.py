@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     worker_accepts: Literal["names", "names,functions"] = "names,functions"
     worker_slots: Annotated[int, NoDecode] = Field(default=1, ge=1, le=512)
     worker_grace: float = Field(default=20.0, ge=0)
-    worker_after_drain: Literal["end", "stay"] = "end"
+    worker_after_drain: Literal["end", "stay", "complete"] = "end"
     worker_health_file: Path = Path("/tmp/taskyard-worker-health")
 
     dashboard_port: int = Field(default=8080, ge=0, le=65535)

@@ -15,6 +15,8 @@ from taskyard.pulse import BEAT_SECONDS
 from taskyard.settings import Settings, load_settings
 from worker.supervisor import Supervisor
 
+SIGNALLED = 143
+"""The exit code of who ended by a signal, as shells tell it."""
 KEY_SECONDS = 60.0
 """How long to wait for the file in which the master puts the key that it makes."""
 
@@ -35,7 +37,7 @@ def run() -> int:
         signal.signal(number, on_signal)
     authkey = wait_for_authkey(settings, stopping)
     if authkey is None:
-        return 0
+        return _code(settings, drained=False)
     settings.worker_health_file.unlink(missing_ok=True)
     supervisor.append(Supervisor(settings, authkey))
     if stopping.is_set():
@@ -43,7 +45,12 @@ def run() -> int:
     supervisor[0].run()
     if supervisor[0].told_to_drain and settings.worker_after_drain == "stay":
         stay(settings, stopping)
-    return 0
+    return _code(settings, supervisor[0].told_to_drain)
+
+
+def _code(settings: Settings, drained: bool) -> int:
+    """Swarm starts what was told to end again unless its code is 0, whoever told it: a health check, or an engine that stops."""
+    return SIGNALLED if settings.worker_after_drain == "complete" and not drained else 0
 
 
 def stay(settings: Settings, stopping: threading.Event) -> None:

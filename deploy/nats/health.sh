@@ -10,7 +10,7 @@ number_in() { echo "$2" | sed -n "s/^ *\"$1\": \([0-9]*\).*/\1/p" | grep . || ec
 
 ask "/healthz?js-enabled-only=true" >/dev/null
 # Looks at a cluster that is not whole; gone over to `joined` once it was.
-looks=/data/first-looks joined=/data/joined
+looks=/data/first-looks starts=/data/first-starts joined=/data/joined
 nodes=0 place=0
 for node in ${NATS_NODES:-}; do
   nodes=$((nodes + 1))
@@ -20,13 +20,16 @@ if [ "$nodes" -lt 2 ] || [ -e "$joined" ]; then exit 0; fi
 cluster=$(ask /jsz)
 if [ "$(number_in cluster_size "$cluster")" -ge "$nodes" ]; then
   : >"$joined"
-  rm -f "$looks"
+  rm -f "$looks" "$starts"
+elif [ -e "$starts" ] && [ "$(wc -l <"$starts")" -ge 3 ]; then
+  : # It does not help: whoever looks at the others finds out why.
 elif echo "$cluster" | grep -q '"leader": "' && ! echo "$cluster" | grep -q "\"leader\": \"$NATS_NAME\"" &&
   [ "$(number_in num_routes "$(ask /routez)")" -ge $((nodes - 1)) ]; then
   echo "$NATS_NAME sees all nodes, but not all in JetStream's cluster" >>"$looks"
   # Three looks later than the node before it, which is enough for that one to be back.
   if [ "$(wc -l <"$looks")" -ge $((3 * place)) ]; then
     rm -f "$looks"
+    date >>"$starts"
     echo "start-nats: not all nodes are in JetStream's cluster: $NATS_NAME starts again" >/proc/1/fd/2 || true
     kill -TERM 1
   fi

@@ -2,7 +2,7 @@
 # Starts a node of NATS, as the image's entrypoint. Settings: NATS_NAME, this node's name in the network, and NATS_NODES, the names of
 # all with a space between them; NATS_DISK, what its files may take, such as 16GB; NATS_SYNC, always or a time such as 10s.
 # Passwords of the users master, client and route come from /run/secrets/taskyard_nats_*; where none is there, from the
-# volume at /run/taskyard, where the first node to start makes them.
+# volumes at /run/taskyard-nats, which all programs have, and /run/taskyard-nats-master: the first node to start makes them.
 set -eu
 
 fail() { echo "start-nats: $1" >&2; exit 78; }
@@ -21,7 +21,8 @@ make_password() {
 password_of() {
   file=/run/secrets/taskyard_nats_$1
   if [ ! -e "$file" ]; then
-    file=/run/taskyard/nats-$1
+    file=/run/taskyard-nats-master/$1
+    if [ "$1" = client ]; then file=/run/taskyard-nats/client; fi
     [ -e "$file" ] || make_password "$file"
   fi
   read -r password <"$file" || [ -n "${password:-}" ] || fail "$file is empty"

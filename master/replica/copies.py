@@ -7,7 +7,7 @@ import time
 import nats.errors
 from nats.js.api import StreamInfo
 
-from master.replica.program import make_broker
+from master.replica.program import log_of
 from taskyard.broker import Broker
 from taskyard.errors import SettingsError, Unreachable
 from taskyard.settings import load_settings
@@ -26,7 +26,7 @@ def wait_for_copies(seconds: float, but: str = "") -> int:
     if not is_nats(settings.taskyard_url):
         raise SettingsError(f"TASKYARD_URL={settings.taskyard_url} names no NATS servers: their copies are what is looked at")
     deadline = time.monotonic() + seconds
-    broker = make_broker(settings)
+    _, broker, _ = log_of(settings)
     try:
         while True:
             try:

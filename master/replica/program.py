@@ -37,9 +37,7 @@ logger = get_logger("master")
 def run_one_of_many(settings: Settings, keyring: Keyring, context: ssl.SSLContext | None, stop: threading.Event) -> int:
     """Serve whenever this master leads, until ``stop``; returns the exit code. Raises `taskyard.errors.TaskyardError`."""
     check_port(settings)  # before it takes the place of one that has its port
-    url = parse_nats_url(settings.taskyard_url)
-    broker = make_broker(settings)
-    log = Log(broker, url.queue, settings.master_replicas)
+    url, broker, log = log_of(settings)
     try:
         if not _open(log, stop):
             return 0
@@ -53,12 +51,13 @@ def run_one_of_many(settings: Settings, keyring: Keyring, context: ssl.SSLContex
         log.close()
 
 
-def make_broker(settings: Settings) -> Broker:
-    """NATS as a master uses it, not connected yet. Raises `SettingsError`."""
+def log_of(settings: Settings) -> tuple[NatsUrl, Broker, Log]:
+    """The log of the queue that the settings name, not open yet, and the way to it. Raises `SettingsError`."""
     url = parse_nats_url(settings.taskyard_url)
     secure = tls.client_context(settings.tls_files) if is_tls(settings.taskyard_url) else None
     password = (lambda: url.password) if url.password else partial(find_nats_password, "master")
-    return Broker(url, url.user or "master", password, secure)
+    broker = Broker(url, url.user or "master", password, secure)
+    return url, broker, Log(broker, url.queue, settings.master_replicas)
 
 
 class Member:

@@ -41,11 +41,13 @@ logger = get_logger("master")
 class ReplicaStore(Store):
     """A `Store` of which others have copies. It can be changed once it leads (`lead`); until then `catch_up` replays.
 
+    ``after``: where the log has to end for a queue that one master has kept alone to go on in it, instead of what it had.
     Every method may raise `taskyard.errors.Unreachable` (NATS does not answer), statements and `commit` raise `LeadLost`.
     """
 
-    def __init__(self, folder: Path, log: Log) -> None:
+    def __init__(self, folder: Path, log: Log, after: int = 0) -> None:
         self._log = log
+        self._after = after
         self._assembly = Assembly()
         self._lead = 0
         """The number that this master has drawn; 0: it does not lead."""
@@ -121,7 +123,9 @@ class ReplicaStore(Store):
         """Compare what this file has with what the log has."""
         was_ahead, self.is_ahead = self.is_ahead, False
         if self._own:
-            if log.last:
+            if log.last != self._after and self._after:
+                raise StoreBroken("a master has led meanwhile, and the queue has gone on: begin again")
+            if log.last != self._after:
                 raise StoreBroken(
                     f"{self.path} holds a queue of its own, while the log on NATS has one already: set MASTER_DATA to another"
                     " folder, or the queue's name in TASKYARD_URL to another one (nats://HOST/NAME)"
@@ -135,7 +139,7 @@ class ReplicaStore(Store):
         self._rewind()
         if self.is_ahead:
             self._end = log.last
-            if not was_ahead:
+            if not (was_ahead or self._after):
                 told = {"log": log.last, "store": self.applied}
                 logger.warning("the log on NATS lacks what this master has: it is to have it again", **told)
 
@@ -221,7 +225,10 @@ class ReplicaStore(Store):
             self.path.rename(kept)
         for path in (self.path, self.path.with_name(self.path.name + "-wal")):
             path.unlink(missing_ok=True)
-        for older in sorted(self.path.parent.glob(f"{self.path.name}.[0-9]*"))[:-KEPT_FILES]:
+        beside = self.path.parent.glob(f"{self.path.name}.[0-9]*")
+        for older in sorted(one for one in beside if one.suffix[1:].isdecimal())[
+            :-KEPT_FILES
+        ]:  # a restored one is the operator's
             older.unlink()
         logger.warning("this master's copy is made anew", why=why, kept=str(kept) if kept else "")
 
@@ -272,6 +279,11 @@ class ReplicaStore(Store):
         self._begin_lead(self._end, lead)
         if rebased is not None:
             self._log.begin_with(rebased, anew=True)
+
+    @property
+    def leads(self) -> bool:
+        """Whether it has begun to."""
+        return self._lead != 0
 
     def _save_rebased(self, place: int, lead: int) -> Snapshot:
         """A snapshot of this file, for a claim at this place that lets the log go on with it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -107,7 +108,9 @@ def _crew(service: str, swarm: str | None, alone: bool) -> Iterator[Crew]:
         try:
             if alone:
                 lock.bind(f"\0taskyard-scale {crew.name}")  # a name without a file: it goes with this process, however that ends
-        except OSError:
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise TaskyardError(f"can't see whether something else scales {crew.name} on this host: {error}") from None
             raise TaskyardError(f"{crew.name} is being scaled by another program on this host: end that first") from None
         yield crew
 

@@ -11,7 +11,7 @@ import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import IO, Any, NamedTuple, Protocol
 
 from taskyard import errors
@@ -89,10 +89,12 @@ class Near:
 
 
 class Within:
-    """Through a process in a container: ``words`` is the command that starts this module there, anew when it has ended."""
+    """Through a process in a container: ``find`` tells the command that starts this module there, each time that it has to be
+    started. Raises what that does."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._words = words
+    def __init__(self, find: Callable[[], Sequence[str]]) -> None:
+        self._find = find
+        self._words = find()
         self._process: subprocess.Popen[str] | None = None
         self._said: IO[str] | None = None
         """What it says beside its answers."""
@@ -137,12 +139,16 @@ class Within:
             line = ""
         if not line:
             raise Unreachable(self._why())
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise Unreachable(self._why()) from None
         if "error" in answer:
             raise _kind(answer["error"])(answer["message"])
         return answer["answer"]
 
     def _start(self) -> None:
+        self._words = self._find()
         self._said = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115 - `close` does it
         try:
             # In a session of its own: a Ctrl-C here is not for it, and it ends when its input does.

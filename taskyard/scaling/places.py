@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from taskyard.errors import DockerFailed
@@ -14,9 +14,6 @@ LOOK = ("python", "-m", "taskyard.scaling.look")
 """How a container of the cluster is told to ask the queue."""
 
 STOPPED = ("exited", "dead", "removing")
-
-TASK, NODE = "{{.Task.ID}}", "{{.Node.Hostname}}"
-"""Of what a service's hostname may be made: each worker's is its own, then, and can be told from here."""
 
 
 class Place(NamedTuple):
@@ -63,7 +60,7 @@ class Compose:
 
     def eye(self) -> Eye:
         """See `Crew.eye`: in a container of the service ``cli``, which has the network and the key whatever is laid over it."""
-        return Within(["docker", "compose", "run", "--rm", "-T", "--no-deps", "--entrypoint", LOOK[0], "cli", *LOOK[1:]])
+        return Within(lambda: ["docker", "compose", "run", "--rm", "-T", "--no-deps", "--entrypoint", LOOK[0], "cli", *LOOK[1:]])
 
     def places(self) -> list[Place]:
         """See `Crew.places`."""
@@ -104,24 +101,22 @@ class Swarm:
         self.name = service
         template = self._spec()["TaskTemplate"]
         container = template["ContainerSpec"]
-        self._hostname = container.get("Hostname", "")
-        rest = self._hostname.replace(TASK, "").replace(NODE, "")
-        if self._hostname and (TASK not in self._hostname or "{{" in rest):
+        if container.get("Hostname"):
+            raise DockerFailed(f"the service {service!r} has a hostname: which worker runs in which container can't be told then")
+        restarted = template.get("RestartPolicy", {}).get("Condition", "any") != "on-failure"
+        if restarted or "WORKER_AFTER_DRAIN=complete" not in container.get("Env", []):
             raise DockerFailed(
-                f"the service {service!r} has the hostname {self._hostname!r}, which doesn't tell whose worker runs where:"
-                f" it may have none, or one made of {TASK} and {NODE}"
-            )
-        restarted = template.get("RestartPolicy", {}).get("Condition", "any") == "any"
-        if restarted or "WORKER_AFTER_DRAIN=stay" in container.get("Env", []):
-            raise DockerFailed(
-                f"the service {service!r} would keep drained workers:"
-                " it needs restart_policy: { condition: on-failure } and WORKER_AFTER_DRAIN=end"
+                f"the service {service!r} would keep drained workers, or lose others:"
+                " it needs restart_policy: { condition: on-failure } and WORKER_AFTER_DRAIN=complete"
             )
 
     def eye(self) -> Eye:
         """See `Crew.eye`: from here where TASKYARD_URL says how, else in the dashboard's container, if it is on this host."""
         if "taskyard_url" in load_settings().model_fields_set:
             return Near()
+        return Within(self._command)
+
+    def _command(self) -> list[str]:
         stack = self._inspected()["Spec"].get("Labels", {}).get("com.docker.stack.namespace", "")
         found = docker("ps", "--quiet", "--filter", f"label=com.docker.swarm.service.name={stack}_dashboard").split()
         if not found:
@@ -129,7 +124,7 @@ class Swarm:
                 f"no container of {stack}_dashboard runs on this host, through which the queue could be asked:"
                 " go to the host where it runs (docker service ps), or set TASKYARD_URL and TASKYARD_AUTHKEY_FILE"
             )
-        return Within(["docker", "exec", "--interactive", found[0], *LOOK])
+        return ["docker", "exec", "--interactive", found[0], *LOOK]
 
     def places(self) -> list[Place]:
         """See `Crew.places`."""
@@ -138,8 +133,7 @@ class Swarm:
         for task in sorted(docker_json("inspect", "--type", "task", *ids) if ids else [], key=lambda one: str(one["CreatedAt"])):
             if task["DesiredState"] != "remove":
                 latest[task["Slot"]] = task  # the others of a slot are its past
-        nodes = self._nodes(task["NodeID"] for task in latest.values() if task.get("NodeID"))
-        return [self._place(task, nodes) for task in latest.values()]
+        return [_place(task) for task in latest.values()]
 
     def grow(self, by: int) -> None:
         """See `Crew.grow`."""
@@ -152,19 +146,6 @@ class Swarm:
         fewer = max(others, replicas - sum(place.ended for place in places))
         if fewer < replicas:
             self._scale(fewer)
-
-    def _nodes(self, ids: Iterable[str]) -> dict[str, str]:
-        """The hosts' names, if workers are called by them."""
-        asked = sorted(set(ids)) if NODE in self._hostname else []
-        told = docker_json("node", "inspect", *asked) if asked else []
-        return {one["ID"]: one["Description"]["Hostname"] for one in told}
-
-    def _place(self, task: dict[str, Any], nodes: dict[str, str]) -> Place:
-        status = task["Status"]
-        host = status.get("ContainerStatus", {}).get("ContainerID", "")[:12]
-        if self._hostname:
-            host = self._hostname.replace(TASK, task["ID"]).replace(NODE, nodes.get(task.get("NodeID", ""), ""))
-        return Place(task["ID"], host, 0.0, ended=status["State"] == "complete")
 
     def _replicas(self) -> int:
         return int(self._spec()["Mode"]["Replicated"]["Replicas"])
@@ -181,3 +162,9 @@ class Swarm:
     def _inspected(self) -> dict[str, Any]:
         (found,) = docker_json("service", "inspect", self.name)
         return dict(found)
+
+
+def _place(task: dict[str, Any]) -> Place:
+    status = task["Status"]
+    container = status.get("ContainerStatus", {}).get("ContainerID", "")
+    return Place(task["ID"], container[:12], 0.0, ended=status["State"] == "complete")

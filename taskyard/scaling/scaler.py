@@ -37,16 +37,20 @@ class Scaler:
         self._tell = tell
         self._dry = dry
         self._draining: dict[str, float] = {}
-        """When each place whose worker drains was last heard of."""
+        """For how many seconds each place whose worker drains was not heard of, while the queue answered."""
+        self._looked: float | None = None
+        """When, if the queue and Docker answered then."""
 
     def look(self, now: float) -> tuple[Look, Staff]:
         """What there is. Raises `DockerFailed`, and `TaskyardError` as `Eye` does."""
+        before, self._looked = self._looked, None
         look, places = self._eye.look(), self._crew.places()
-        given_up = {place for place, heard in self._draining.items() if heard < now - SILENT_SECONDS}
-        staff = muster(places, look.workers, given_up)
+        passed, self._looked = now - (now if before is None else before), now
+        silent = {place: seconds + passed for place, seconds in self._draining.items()}
+        staff = muster(places, look.workers, {place for place, seconds in silent.items() if seconds > SILENT_SECONDS})
         there = {place.id for place in (*staff.coming, *staff.drained)}
-        self._draining = {place: heard for place, heard in self._draining.items() if place in there}
-        self._draining |= dict.fromkeys((place.id for place, _ in staff.draining), now)
+        self._draining = {place: seconds for place, seconds in silent.items() if place in there}
+        self._draining |= dict.fromkeys((place.id for place, _ in staff.draining), 0.0)
         return look, staff
 
     def act(self, staff: Staff, target: int, why: str = "") -> Steps:

@@ -65,7 +65,8 @@ class OnTheHost:
 
 @pytest.fixture
 def cluster(project: Callable[..., Project]) -> Project:
-    made = project("autoscale", driver=True)
+    # With this grace, who is stopped before it has drained gives back what it runs.
+    made = project("autoscale", driver=True, WORKER_GRACE="1")
     made.compose("up", "--detach", "--wait", "--scale", "worker=1", "master", "worker")
     return made
 

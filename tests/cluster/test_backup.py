@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.cluster.backups import ENVIRONMENT, backup, begin_job, results
 from tests.cluster.clone import make_clone, remove_cluster, typed
-from tests.cluster.project import clean_environment
 from tests.harness import wait_until
 
-ENVIRONMENT = clean_environment(COMPOSE_PROJECT_NAME="taskyard-backup", TASKYARD_VERSION="readme")
 TASKS = 500
-JOB = f"""
-import time
-from taskyard import Cluster
-cluster = Cluster()
-for n in range({TASKS}):
-    cluster.submit(lambda n: time.sleep(0.02) or n * n, n)
-print(cluster.detach())
-"""
-READ = """
-import json, sys
-from taskyard.codec import decode
-from taskyard.keys import find_authkey
-from taskyard.settings import load_settings
-from taskyard.transport import RemoteQueue
-settings = load_settings()
-with RemoteQueue(settings.taskyard_url, find_authkey(settings)) as queue:
-    print(json.dumps({result.id: decode(result.value) for result in queue.results(sys.argv[1], 0, 50000, 0)}))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -47,31 +26,14 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     remove_cluster(folder, ENVIRONMENT)
 
 
-def python(clone: Path, program: str, *words: str) -> str:
-    """Run a program in the cluster; returns what it printed."""
-    command = ["docker", "compose", "run", "--rm", "-T", "--no-deps", "--entrypoint", "python", "cli", "-c", program, *words]
-    return subprocess.run(command, cwd=clone, env=ENVIRONMENT, text=True, check=True, stdout=subprocess.PIPE).stdout.strip()
-
-
-def results(clone: Path, job: str) -> dict[str, int]:
-    told: dict[str, int] = json.loads(python(clone, READ, job))
-    return told
-
-
-def backup(clone: Path) -> Path:
-    said = typed("make backup", clone, ENVIRONMENT).split("backup: ")[-1]
-    assert " compressed" in said
-    return Path(said.split(",")[0])
-
-
 def test_a_restored_cluster_has_all_that_was_there_at_the_backup_and_goes_on_from_it(clone: Path) -> None:
-    job = python(clone, JOB)
+    job = begin_job(clone, TASKS)
     before = wait_until(lambda: results(clone, job), "some tasks are done")
     path = backup(clone)
     after = results(clone, job)
     assert len(before) < TASKS, "tasks ran meanwhile"
     wait_until(lambda: len(results(clone, job)) == TASKS, "the queue goes on after the backup")
-    late = python(clone, JOB)
+    late = begin_job(clone, TASKS)
 
     typed("docker compose stop worker", clone, ENVIRONMENT)
     said = typed(f"make restore FROM={path}", clone, ENVIRONMENT)
@@ -87,7 +49,7 @@ def test_a_restored_cluster_has_all_that_was_there_at_the_backup_and_goes_on_fro
 
 
 def test_a_damaged_backup_is_refused_and_the_cluster_goes_on_as_it_was(clone: Path, tmp_path: Path) -> None:
-    job = python(clone, JOB)
+    job = begin_job(clone, TASKS)
     packed = backup(clone).read_bytes()
     for damaged in (packed[:-100], packed[:200] + b"\0\0\0\0" + packed[204:], b"no backup"):
         (tmp_path / "damaged.db.gz").write_bytes(damaged)

@@ -21,10 +21,10 @@ IMAGES = {name: f"taskyard/{name}:{ENVIRONMENT['TASKYARD_VERSION']}" for name in
     "smtp": "taskyard-test-mail-smtp"
 }
 DATA = {
-    "master": {"/var/lib/taskyard", "/run/taskyard"},
-    "worker": {"/run/taskyard"},
+    "master": {"/var/lib/taskyard", "/run/taskyard", "/run/taskyard-nats", "/run/taskyard-nats-master"},
+    "worker": {"/run/taskyard", "/run/taskyard-nats"},
     "smtp": {"/var/mail/taskyard"},
-    "dashboard": {"/var/lib/taskyard-dashboard", "/run/taskyard"},
+    "dashboard": {"/var/lib/taskyard-dashboard", "/run/taskyard", "/run/taskyard-nats"},
 }
 """Folders in which volumes are mounted."""
 SOURCE = {

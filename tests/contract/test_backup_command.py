@@ -155,16 +155,6 @@ def test_what_several_masters_shared_is_a_queue_of_its_own_once_it_is_restored(f
         assert db.execute("SELECT count(*) FROM job").fetchone() == (1,)
 
 
-def test_a_queue_on_nats_is_not_restored_into_and_it_is_said_what_to_do(filled: MasterProcess) -> None:
-    environment = {**filled.environment(), "TASKYARD_URL": "nats://127.0.0.1:1"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "master", "restore"], cwd=filled.folder, env=environment, input=b"", capture_output=True
-    )
-    assert ended.returncode == 78
-    assert b"docs/replication.md" in ended.stderr
-    assert [path.name for path in (filled.folder / "data").iterdir()] == [FILE]
-
-
 def test_where_there_is_no_queue_there_is_nothing_to_back_up(tmp_path: Path) -> None:
     nothing = MasterProcess(tmp_path / "nothing")
     refused = run(nothing, "backup", code=69)

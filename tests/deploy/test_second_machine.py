@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,21 +78,34 @@ def test_after_a_boot_it_goes_on_with_what_it_had(second: Machine) -> None:
     assert second.cli("submit", "square", "8", "--wait") == '"8 * 8 = 64"\n'
 
 
-def test_a_copy_of_the_first_machines_queue_is_brought_back_on_the_second(
-    machine: Machine, second: Machine, tmp_path: Path
-) -> None:
-    copies = "ls -t /opt/taskyard/backups/before-*.tar.gz | head -n 1"
-    run("docker", "cp", f"{machine.name}:{machine.inside(copies).strip()}", str(tmp_path / "copy.tar.gz"))
-    run("docker", "cp", str(tmp_path / "copy.tar.gz"), f"{second.name}:/root/copy.tar.gz")
+def drill() -> list[str]:
+    """The commands of docs/operations.md that bring a backup back on a second machine."""
+    section = (ROOT / "docs/operations.md").read_text().split("## Disaster drill")[1].split("\n## ")[0]
+    return re.findall(r"`(make (?!deploy)[^`]+)`", section)
+
+
+def test_a_backup_of_the_first_machine_is_brought_back_on_the_second(machine: Machine, second: Machine, tmp_path: Path) -> None:
+    back_up, restore, verify = drill()
+    path = machine.inside(f"cd /opt/taskyard && {back_up}").split("backup: ")[-1].split(",")[0]
+    run("docker", "cp", f"{machine.name}:{path}", str(tmp_path / "queue.db.gz"))
+    run("docker", "cp", str(tmp_path / "queue.db.gz"), f"{second.name}:/root/queue.db.gz")
     begun = monotonic()
-    second.inside("/opt/taskyard/deploy/on-host.sh put-back /root/copy.tar.gz")
-    tell(f"a copy of the queue brought back on a second machine: {monotonic() - begun:.0f} s")
+    second.inside(f"cd /opt/taskyard && {restore.replace('FILE', '/root/queue.db.gz')}")
+    tell(f"a backup of the queue brought back on a second machine: {monotonic() - begun:.0f} s")
     assert second.cli("results", "slow", "--json") == machine.cli("results", "slow", "--json")
-    second.cli("verify")
+    second.inside(f"cd /opt/taskyard && {verify}")
 
 
-def test_a_damaged_copy_is_refused_and_changes_nothing(second: Machine) -> None:
+def test_what_an_update_has_kept_is_such_a_backup_too(machine: Machine, second: Machine, tmp_path: Path) -> None:
+    copies = "ls -t /opt/taskyard/backups/before-*.db.gz | head -n 1"
+    run("docker", "cp", f"{machine.name}:{machine.inside(copies).strip()}", str(tmp_path / "before.db.gz"))
+    run("docker", "cp", str(tmp_path / "before.db.gz"), f"{second.name}:/root/before.db.gz")
+    second.inside("cd /opt/taskyard && make restore FROM=/root/before.db.gz")
+    assert second.cli("results", "slow", "--json") == machine.cli("results", "slow", "--json")
+
+
+def test_a_damaged_backup_is_refused_and_changes_nothing(second: Machine) -> None:
     before = second.inside("docker ps --no-trunc -q | sort")
-    second.inside("head -c 500 /root/copy.tar.gz >/root/half.tar.gz")
-    assert "nothing was changed" in second.inside("/opt/taskyard/deploy/on-host.sh put-back /root/half.tar.gz", check=False)
+    second.inside("head -c 500 /root/queue.db.gz >/root/half.db.gz")
+    assert "nothing was changed" in second.inside("cd /opt/taskyard && make restore FROM=/root/half.db.gz", check=False)
     assert second.inside("docker ps --no-trunc -q | sort") == before

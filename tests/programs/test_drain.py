@@ -186,6 +186,19 @@ def test_a_drained_worker_that_is_to_stay_does_nothing_until_a_signal(
     assert future.result(SOON) == "6 * 6 = 36"
 
 
+def test_a_worker_of_a_swarm_ends_with_0_by_order_alone_so_that_whoever_is_ended_otherwise_starts_again(
+    own_master: MasterProcess, start_worker: StartWorker
+) -> None:
+    own_master.start()
+    ended, drained = (start_worker(own_master, worker_after_drain="complete") for _ in range(2))
+    with own_master.queue() as queue:
+        wait_until(lambda: queue.stats()["workers"] == 2, "both have joined")
+        ended.send(SIGTERM)
+        assert ended.wait(STOPPED_BY) == 143
+        queue.drain([worker.session for worker in queue.workers() if not worker.left])
+    assert drained.wait(SOON) == 0
+
+
 def test_a_signal_gives_a_worker_that_drains_by_order_the_grace_period(
     own_master: MasterProcess, start_worker: StartWorker, connect: Connect, gate: Gate
 ) -> None:

@@ -241,6 +241,38 @@ def test_the_queue_of_a_single_master_is_not_mixed_with_another_one(make: Make, 
     assert items(other) == [2]
 
 
+def test_a_queue_takes_the_place_of_another_one_for_all_who_had_that(make: Make, tmp_path: Path, queue: NewQueue) -> None:
+    leader, behind, level = leading(make("a")), make("b"), make("c")
+    put(leader, 1)
+    behind.catch_up()
+    put(leader, 2)
+    level.catch_up()
+    with closing(Store(tmp_path / "d")) as single:
+        put(single, 7)
+    other = leading(ReplicaStore(tmp_path / "d", queue.log, after=leader.applied))
+    put(other, 8)
+    with pytest.raises(LeadLost, match="another master leads"):
+        put(leader, 3)
+    leader.rollback()
+    leader.close()
+    for store in (make("a"), behind, level, make("e")):
+        store.catch_up()
+        assert items(store) == [7, 8]
+    assert same(other, behind)
+
+
+def test_a_queue_takes_no_place_of_another_one_that_has_gone_on(make: Make, tmp_path: Path, queue: NewQueue) -> None:
+    leader = leading(make("a"))
+    place = leader.applied
+    put(leader, 1)
+    with closing(Store(tmp_path / "b")) as single:
+        put(single, 7)
+    with closing(ReplicaStore(tmp_path / "b", queue.log, after=place)) as other, pytest.raises(StoreBroken, match="has gone on"):
+        leading(other)
+    put(leader, 2)
+    assert items(leader) == [1, 2]
+
+
 def test_what_a_single_master_has_gone_on_with_is_no_copy_any_more(make: Make) -> None:
     leader = leading(make("a"))
     put(leader, 1)

@@ -36,5 +36,13 @@ def test_a_program_is_well_while_its_pulse_is_young(
     assert capsys.readouterr().out == words
 
 
+def test_who_asks_for_once_is_told_whether_it_has_been_well_since_its_start(tmp_path: Path) -> None:
+    pulse = tmp_path / "pulse"
+    assert check(str(pulse), once=True) == 1
+    pulse.touch()
+    os.utime(pulse, (0, 0))
+    assert check(str(pulse), once=True) == 0
+
+
 def test_a_missed_beat_makes_nobody_unwell() -> None:
     assert HEALTHY_SECONDS >= 3 * BEAT_SECONDS

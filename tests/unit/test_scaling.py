@@ -263,6 +263,22 @@ def test_a_drained_worker_of_which_no_master_knows_any_more_is_taken_away_when_i
     assert "remove 1" in ground.done
 
 
+def test_a_time_in_which_the_queue_did_not_answer_takes_no_draining_worker_away() -> None:
+    ground, said = Ground(2), list[str]()
+    scaling = autoscaler(ground, said)
+    draining = ground.workers["1"] = ground.workers["1"]._replace(draining=True, busy=1)
+    scaling.turn(0.0)
+    ground.trouble = Unreachable("no master answers")
+    for now in (1.0, SILENT_SECONDS, 2 * SILENT_SECONDS):
+        scaling.turn(now)
+    ground.trouble = None
+    del ground.workers["1"]  # it has not come back yet
+    scaling.turn(2 * SILENT_SECONDS + 1)
+    ground.workers["1"] = draining
+    scaling.turn(2 * SILENT_SECONDS + 2)
+    assert "remove 1" not in ground.done
+
+
 @pytest.mark.parametrize("trouble", [Unreachable("no master answers"), DockerFailed("docker ps: no engine")])
 def test_nothing_is_changed_while_the_queue_or_docker_does_not_answer_and_that_is_told_once(trouble: Exception) -> None:
     ground, said = Ground(5), list[str]()

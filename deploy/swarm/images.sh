@@ -71,6 +71,13 @@ distribute_images() {
   done
 }
 
+# HOST: containers of run_job, which Swarm leaves behind when their service is removed; each would keep its image.
+remove_ended_runs() {
+  local ended
+  mapfile -t ended < <(on "$1" ps -aq --filter status=exited --filter "name=${STACK_NAME}_run_")
+  ((${#ended[@]} == 0)) || on "$1" rm "${ended[@]}" >/dev/null 2>&1 || true
+}
+
 # Of former versions, here and on all hosts. What a service of this swarm has, or would go back to, stays.
 remove_old_images() {
   local host image needed ids
@@ -79,6 +86,7 @@ remove_old_images() {
   needed=$(printf '%s\n' "${images[@]}"; manager service inspect "${ids[@]}" --format \
     '{{.Spec.TaskTemplate.ContainerSpec.Image}}{{if .PreviousSpec}}{{println}}{{.PreviousSpec.TaskTemplate.ContainerSpec.Image}}{{end}}')
   while IFS= read -r host; do
+    remove_ended_runs "$host"
     for image in $(on "$host" image ls --format '{{.Repository}}:{{.Tag}}' --filter 'reference=localhost/taskyard/*'); do
       if ! grep -qxF "$image" <<<"$needed" && on "$host" image rm "$image" >/dev/null 2>&1; then
         say "removed $image from ${host:-this host}"

@@ -59,8 +59,9 @@ def test_a_missing_authkeys_file_is_exit_78_and_named(program: str, environment:
     assert f"{missing} can't be read: No such file or directory" in line
 
 
-@pytest.mark.parametrize("url", ["manager://127.0.0.1:1", "nats://127.0.0.1:1"])
-@pytest.mark.parametrize("app", APPS)
+@pytest.mark.parametrize(
+    ("app", "url"), [*((app, "manager://127.0.0.1:1") for app in APPS), ("imports_nothing", "nats://127.0.0.1:1")]
+)
 def test_an_app_that_cannot_be_imported_is_exit_78_with_the_reason(
     app: str, url: str, environment: dict[str, str], tmp_path: Path
 ) -> None:

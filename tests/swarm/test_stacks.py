@@ -112,6 +112,7 @@ def test_autoscale_takes_one_worker_to_many_and_back_and_nothing_else_takes_one_
         assert (ended["results"], ended["faults"], ended["wrong"], ended["most_attempts"]) == (3_000, [], [], 1)
         assert set(ended["hosts"]) == {"host1", "host2", "host3"}
         wait_until(lambda: rig.replicas("worker") == 1, "one worker again", 90)
+        wait_until(lambda: len(workers_of(rig)) == 1, "the others have ended")
         (worker,) = workers_of(rig)
         host.docker("service", "scale", "--detach", f"{STACK}_master=0")
         time.sleep(45)  # for so long it is gone: Swarm would have ended by now what waits for it

@@ -132,6 +132,10 @@ chaos: host $(VENV)/.installed ## Break the cluster in 23 ways while it works, f
 chaos-alone: host $(VENV)/.installed ## Each of these ways by itself, or ONLY="kill workers": how long work stalls, and its bound
 	$(RUN)/python -m tests.chaos --alone $(if $(ONLY),--only "$(ONLY)") --seed $(SEED)
 
+# What deploy/swarm.sh sets; and without the warning that `docker stack` needs a version that `docker compose` does not.
+STACK_SETTINGS := NATS_SERVER_IMAGE=nats MASTER_IMAGE=master WORKER_IMAGE=worker DASHBOARD_IMAGE=dashboard NATS_CONFIG=nats
+STACK_CONFIG := docker --log-level error compose
+
 .PHONY: lint
 lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	$(RUN)/ruff check .
@@ -149,6 +153,8 @@ lint: $(VENV)/.installed ## ruff, mypy --strict, shellcheck, the compose files
 	CLUSTER_URL=managers://queue:5000 docker compose -f compose.yaml -f compose.join.yaml config --quiet
 	docker compose -f compose.yaml -f examples/mail/compose.yaml config --quiet
 	docker compose -f compose.yaml -f deploy/monitoring/compose.yaml config --quiet
+	$(STACK_SETTINGS) $(STACK_CONFIG) -f deploy/stack.yaml config --quiet
+	$(STACK_SETTINGS) $(STACK_CONFIG) -f deploy/stack.single-master.yaml -f deploy/stack.encrypted.yaml config --quiet
 
 .PHONY: format
 format: $(VENV)/.installed ## Put the code into its form

@@ -90,9 +90,7 @@ class NatsServers:
         """Return once JetStream takes requests on all of them."""
         deadline = time.monotonic() + START_SECONDS
         for server in self.all:
-            while not _is_ready(server):
-                assert time.monotonic() < deadline, f"{server.name} is not ready; its log: {server._log}"
-                time.sleep(0.05)
+            _wait_for(server, deadline)
         while outside := self._outside():
             assert time.monotonic() < deadline, f"{[server.name for server in outside]} stayed out of the cluster"
             time.sleep(0.05)
@@ -102,6 +100,8 @@ class NatsServers:
                     server.stop()
                     server.start()
                 deadline += START_SECONDS
+                for server in outside:
+                    _wait_for(server, deadline)
 
     def _outside(self) -> list[NatsServer]:
         """Those that JetStream's cluster has not got."""
@@ -149,6 +149,12 @@ def shared(many: int) -> NatsServers:
     atexit.register(shutil.rmtree, folder)
     atexit.register(servers.stop)
     return servers
+
+
+def _wait_for(server: NatsServer, deadline: float) -> None:
+    while not _is_ready(server):
+        assert time.monotonic() < deadline, f"{server.name} is not ready; its log: {server._log}"
+        time.sleep(0.05)
 
 
 def _is_ready(server: NatsServer) -> bool:

@@ -18,12 +18,13 @@ EXAMPLES = """examples:
   python -m master retire-keys              from now on only the newest key is valid
   python -m master backup > q.db.gz         a copy of the queue, while it runs or while it does not
   python -m master restore < q.db.gz        put it in the place of the queue, while no master runs; on NATS, whichever do
+  python -m master copies --wait 60         exit 0 once all NATS servers of TASKYARD_URL have what the others have
 
 Settings come from the environment and from .env; .env.example lists them. SIGTERM and SIGINT end it; what was acknowledged
-is on the disk. Exit codes: 74 the data can't be used, 78 a setting is wrong.
+is on the disk. Exit codes: 69 NATS does not answer or a copy is missing, 74 the data can't be used, 78 a setting is wrong.
 """
 
-COMMANDS = ("serve", "health", "rotate-key", "retire-keys", "backup", "restore")
+COMMANDS = ("serve", "health", "rotate-key", "retire-keys", "backup", "restore", "copies")
 
 
 def main() -> int:
@@ -34,6 +35,12 @@ def main() -> int:
     parser.add_argument("command", nargs="?", choices=COMMANDS, default="serve")
     parser.add_argument("--once", action="store_true", help=ONCE_HELP)
     parser.add_argument("--leash", action="store_true", help=LEASH_HELP)
+    parser.add_argument(
+        "--wait", type=float, default=0.0, metavar="SECONDS", help="copies: for so long at most (default: one look)"
+    )
+    parser.add_argument(
+        "--but", default="", metavar="SERVER", help="copies: this one may lack something, since it is to be stopped"
+    )
     arguments = parser.parse_args()
     if arguments.command == "health":
         return check(os.environ.get("MASTER_HEALTH_FILE") or "/tmp/taskyard-master-health", arguments.once)
@@ -42,12 +49,18 @@ def main() -> int:
     from master import backups, keyring, program
     from taskyard.errors import TaskyardError
 
+    def copies() -> int:
+        from master.replica.copies import wait_for_copies
+
+        return wait_for_copies(arguments.wait, arguments.but)
+
     commands = {
         "serve": program.run,
         "rotate-key": keyring.rotate,
         "retire-keys": keyring.retire,
         "backup": backups.save,
         "restore": backups.restore,
+        "copies": copies,
     }
     try:
         return commands[arguments.command]()

@@ -47,6 +47,7 @@ class Broker:
         self._inbox = f"_INBOX_{re.sub(r'[^A-Za-z0-9]', '_', user)}".encode()
         self._password = password
         self._context = context
+        self._begun = False
         self._refused = ""
         """Why no server lets this program in."""
         self._trouble = ""
@@ -59,6 +60,7 @@ class Broker:
         self._refused = ""
         try:
             if not self.client.is_connected:
+                self._begun = True
                 self.run(self._connect(), seconds)
         except (TimeoutError, concurrent.futures.TimeoutError, nats.errors.Error, OSError):
             self._raise_refusal()
@@ -83,7 +85,8 @@ class Broker:
     def close(self) -> None:
         """End the connection and the thread."""
         try:
-            self.run(self.client.close(), CONNECT_SECONDS)
+            if self._begun:  # else nats-py refuses to close it
+                self.run(self.client.close(), CONNECT_SECONDS)
         except (TimeoutError, concurrent.futures.TimeoutError, nats.errors.Error, OSError):
             pass  # nobody hears it
         self._loop.call_soon_threadsafe(self._loop.stop)

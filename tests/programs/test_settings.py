@@ -59,12 +59,16 @@ def test_a_missing_authkeys_file_is_exit_78_and_named(program: str, environment:
     assert f"{missing} can't be read: No such file or directory" in line
 
 
-@pytest.mark.parametrize("app", APPS)
-def test_an_app_that_cannot_be_imported_is_exit_78_with_the_reason(app: str, environment: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("app", "url"), [*((app, "manager://127.0.0.1:1") for app in APPS), ("imports_nothing", "nats://127.0.0.1:1")]
+)
+def test_an_app_that_cannot_be_imported_is_exit_78_with_the_reason(
+    app: str, url: str, environment: dict[str, str], tmp_path: Path
+) -> None:
     code, reason = APPS[app]
     if code:
         (tmp_path / f"{app}.py").write_text(code)
-    ended = run(environment | {"WORKER_APP": app}, "worker", cwd=tmp_path)
+    ended = run(environment | {"WORKER_APP": app, "TASKYARD_URL": url}, "worker", cwd=tmp_path)
     assert ended.returncode == 78
     last = ended.stderr.splitlines()[-1]
     assert last.startswith("worker: ")

@@ -6,15 +6,18 @@ Needs root. The bridge is in a namespace too, so that nothing of this machine's 
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import shutil
 import signal
 import subprocess
 import tempfile
+import threading
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import pytest
 
@@ -27,6 +30,7 @@ NAME = "tysw"
 NETWORK = "10.213.0"
 STACK = "taskyard"
 VERSION = "swarm-test"
+DEPLOY_SECONDS = 420
 KEY = "the-admin-key-of-these-tests"
 """Also the password of NATS's user client: a client that is no service of the swarm is given no secrets."""
 
@@ -180,26 +184,50 @@ class Rig:
         if made:
             run("docker", "rmi", *made.split())
 
-    def deploy(self, stack: str, manager: Host | None = None, **settings: str) -> str:
-        """As a user does; returns what it printed."""
-        manager = manager or self.hosts[0]
-        others = [host.socket for host in self.hosts if host is not manager]
+    def deploy(
+        self,
+        stack: str,
+        settings: Mapping[str, str] | None = None,
+        code: int = 0,
+        building: Callable[[], object] = lambda: None,
+    ) -> str:
+        """As a user does; returns what it printed. ``building``: is called while images are built."""
+        manager, *others = self.hosts
         environment = clean_environment(
-            SWARM_MANAGER=manager.socket, SWARM_HOSTS=" ".join(others), TASKYARD_VERSION=VERSION, **settings
+            SWARM_MANAGER=manager.socket,
+            SWARM_HOSTS=" ".join(host.socket for host in others),
+            TASKYARD_VERSION=VERSION,
+            **(settings or {}),
         )
         words = ["deploy/swarm.sh", *stack.split()]
-        ended = subprocess.run(
-            words,
-            cwd=self._source,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            check=False,
-            timeout=420,
-        )
-        assert ended.returncode == 0, f"{' '.join(words)}: {ended.returncode}\n{ended.stdout}{self.told(manager)}"
-        return ended.stdout
+        said = ""
+        with subprocess.Popen(
+            words, cwd=self._source, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        ) as script:
+            watchdog = threading.Timer(DEPLOY_SECONDS, script.kill)
+            watchdog.start()
+            assert script.stdout is not None
+            for line in script.stdout:
+                said += line
+                if "building the images" in line:
+                    building()
+        watchdog.cancel()
+        assert script.returncode == code, f"{' '.join(words)}: {script.returncode}\n{said}{self.told(manager)}"
+        return said
+
+    def replicas(self, service: str) -> int:
+        """How many there are to be."""
+        return int(self.spec(service, ".Mode.Replicated.Replicas"))
+
+    def spec(self, service: str, what: str) -> str:
+        """Of a service: what the template ``{{.Spec...}}`` tells."""
+        return self.hosts[0].docker("service", "inspect", f"{STACK}_{service}", "--format", f"{{{{.Spec{what}}}}}")
+
+    def tasks(self, service: str) -> list[dict[str, Any]]:
+        """Its tasks as the engine's API has them, the newest first."""
+        ids = self.hosts[0].docker("service", "ps", "-q", "--no-trunc", f"{STACK}_{service}").split()
+        found: list[dict[str, Any]] = json.loads(self.hosts[0].docker("inspect", "--type", "task", *ids))
+        return sorted(found, key=lambda task: str(task["CreatedAt"]), reverse=True)
 
     def told(self, manager: Host) -> str:
         """What is the matter, for the message of a test that fails."""

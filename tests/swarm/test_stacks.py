@@ -16,6 +16,7 @@ from tests.cluster.project import ROOT, clean_environment
 from tests.harness import wait_until
 from tests.measured import tell
 from tests.swarm.rig import STACK, Host, Rig, longest_stall
+from tests.swarm.seen import NatsWatch, all_well, kill_leader, place_of, statuses
 
 MANAGER_URL = "manager://master:5000"
 NATS_URL = "nats://nats1:4222,nats2:4222,nats3:4222"
@@ -55,7 +56,8 @@ def start(rig: Rig, host: Host, url: str, name: str, count: int, seconds: float)
 
 
 def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_costs_no_attempt(rig: Rig, clone: Path) -> None:
-    rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
+    assert "running app/job.py" in rig.deploy("single-master", {"WORKERS": "4"})
+    assert rig.spec("worker", ".TaskTemplate.Resources.Limits.MemoryBytes") == str(200 * 2**20), "which stands in .env"
     first = rig.hosts[0]
     load = start(rig, first, MANAGER_URL, "square_at", 0, 0.1)
     load.wait_for(500)
@@ -69,11 +71,13 @@ def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_co
     newer.wait_for(0)
     began = time.monotonic()
     try:
-        said = rig.deploy("single-master", WORKERS="4", WORKER_MEMORY="200M")
+        said = rig.deploy("single-master", {"WORKERS": "4"})
     finally:
         (clone / "app/tasks.py").write_text(tasks)
     tell(f"four workers on three hosts replaced one after the other in {time.monotonic() - began:.0f} s, images built and copied")
     assert "copying 1 image(s)" in said, "only the workers' image is another"
+    assert "the queue answers" in said
+    assert "app/job.py" not in said, "whose work is done already"
     ended, new = load.end(), newer.end()
     times = sorted(ended.pop("times"))
     tell(f"the longest time without a result meanwhile: {longest_stall(times, times[0], times[-1]):.2f} s")
@@ -85,12 +89,13 @@ def test_one_master_is_enough_for_workers_on_three_hosts_and_a_rolling_update_co
 
 
 def test_autoscale_takes_one_worker_to_many_and_back_and_nothing_else_takes_one_away(rig: Rig, tmp_path: Path) -> None:
-    rig.deploy("single-master", WORKERS="1", WORKER_MEMORY="200M")
+    rig.deploy("single-master")
+    assert rig.replicas("worker") == 2, "as .env says"
+    for host in rig.hosts:
+        assert images_of(host) == {
+            rig.spec(name, ".TaskTemplate.ContainerSpec.Image") for name in ("master", "worker", "dashboard")
+        }
     (host,) = (host for host in rig.hosts if host.containers(f"{STACK}_dashboard"))
-
-    def replicas() -> int:
-        return int(host.docker("service", "inspect", f"{STACK}_worker", "--format", "{{.Spec.Mode.Replicated.Replicas}}"))
-
     words = ["--swarm", f"{STACK}_worker", "--min", "1", "--max", "6", "--within", "2", "--quiet", "3"]
     with (tmp_path / "said").open("wb") as said:
         scaling = subprocess.Popen(
@@ -102,14 +107,12 @@ def test_autoscale_takes_one_worker_to_many_and_back_and_nothing_else_takes_one_
         )
     try:
         load = start(rig, host, MANAGER_URL, "square_at", 3_000, 0.02)
-        wait_until(lambda: replicas() == 6, "as many workers as may be", 60)
+        wait_until(lambda: rig.replicas("worker") == 6, "as many workers as may be", 60)
         ended = load.end()
         assert (ended["results"], ended["faults"], ended["wrong"], ended["most_attempts"]) == (3_000, [], [], 1)
         assert set(ended["hosts"]) == {"host1", "host2", "host3"}
-        wait_until(lambda: replicas() == 1, "one worker again", 90)
-        # A deployment of anything else leaves it at that.
-        rig.deploy("single-master", WORKER_MEMORY="200M")
-        assert replicas() == 1
+        wait_until(lambda: rig.replicas("worker") == 1, "one worker again", 90)
+        wait_until(lambda: len(workers_of(rig)) == 1, "the others have ended")
         (worker,) = workers_of(rig)
         host.docker("service", "scale", "--detach", f"{STACK}_master=0")
         time.sleep(45)  # for so long it is gone: Swarm would have ended by now what waits for it
@@ -126,6 +129,8 @@ def test_autoscale_takes_one_worker_to_many_and_back_and_nothing_else_takes_one_
     finally:
         scaling.kill()
         scaling.wait()
+    a_deployment_with_a_host_down_keeps_the_workers_that_came_while_it_was_building(rig)
+    a_command_that_no_host_takes_is_given_up(rig)
 
 
 def workers_of(rig: Rig) -> list[tuple[Host, str]]:
@@ -133,29 +138,98 @@ def workers_of(rig: Rig) -> list[tuple[Host, str]]:
     return [(host, one) for host in rig.hosts for one in host.containers(f"{STACK}_worker")]
 
 
-def log_leader(hosts: list[Host]) -> tuple[Host, str]:
-    """Host and container of the NATS server that leads the queue's log."""
-    for host in hosts:
-        for number in (1, 2, 3):
-            for container in host.containers(f"{STACK}_nats{number}"):
-                page = host.docker(
-                    *("exec", container, "wget", "-q", "-O", "-", "http://127.0.0.1:8222/jsz?accounts=1&streams=1"), check=False
-                )
-                if f'"leader": "nats{number}"' in page.partition('"name": "taskyard-taskyard-log"')[2].partition('"replicas"')[0]:
-                    return host, container
-    raise AssertionError("no server leads the log")
+def a_deployment_with_a_host_down_keeps_the_workers_that_came_while_it_was_building(rig: Rig) -> None:
+    first = rig.hosts[0]
+    needed = [host for host in rig.hosts if host.containers(f"{STACK}_dashboard") or host.containers(f"{STACK}_master")]
+    lost = next(host for host in rig.hosts if host not in needed)
+    lost.crash()
+    try:
+        wait_until(lambda: "Down" in first.docker("node", "ls", "--format", "{{.Status}}", check=False), "it is missed", 90)
+        said = rig.deploy("single-master", building=lambda: first.docker("service", "scale", "--detach", f"{STACK}_worker=3"))
+        assert f"host{lost.number}: down" in said
+        assert rig.replicas("worker") == 3
+    finally:
+        lost.start()
+    wait_until(lambda: statuses(first) == ["Ready"] * 3, "it is back", 90)
 
 
-def kill_leader(rig: Rig) -> None:
-    host, container = log_leader(rig.hosts)
-    host.docker("kill", container)
+def a_command_that_no_host_takes_is_given_up(rig: Rig) -> None:
+    nodes = rig.hosts[0].docker("node", "ls", "-q").split()
+    for node in nodes:
+        rig.hosts[0].docker("node", "update", "--availability", "pause", node)
+    try:
+        assert "has not begun within 5 s" in rig.deploy("run python -m taskyard status", {"WAIT_SECONDS": "5"}, code=1)
+    finally:
+        for node in nodes:
+            rig.hosts[0].docker("node", "update", "--availability", "active", node)
 
 
-def test_a_host_cut_off_another_one_crashed_and_the_logs_leader_killed_cost_no_result(rig: Rig) -> None:
-    rig.deploy("stack", WORKERS="6", WORKER_MEMORY="200M", MASTERS="3", MASTER_LEASE="10")
-    first, second, third = rig.hosts
-    load = start(rig, first, NATS_URL, "square_at", 20_000, 0.02)
+def images_of(host: Host) -> set[str]:
+    """The stacks' images that a host has."""
+    return set(
+        host.docker("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", "reference=localhost/taskyard/*").split()
+    )
+
+
+def test_rolling_servers_a_bad_version_a_host_cut_off_one_crashed_and_the_logs_leader_killed_cost_no_result(
+    rig: Rig, clone: Path
+) -> None:
+    # As a first deployment that was interrupted leaves it.
+    node = rig.hosts[1].docker("info", "--format", "{{.Swarm.NodeID}}")
+    rig.hosts[0].docker("node", "update", "--label-add", "taskyard.nats=1", node)
+    settings = {"WORKERS": "6", "MASTERS": "3", "MASTER_LEASE": "10"}
+    rig.deploy("stack", settings)
+    assert [place_of(rig.hosts, f"nats{number}") for number in (1, 2, 3)] in ([2, 1, 3], [2, 3, 1])
+    load = start(rig, rig.hosts[0], NATS_URL, "square_at", 0, 0.02)
     load.wait_for(500)
+    began = time.time()
+    each_server_is_rolled_once_the_one_before_has_caught_up_and_a_bad_version_is_taken_back(rig, clone, settings)
+    rolled = time.time()
+    at = strike_and_mend(rig)
+    ended = load.end()
+    times = ended.pop("times")
+    at = [("three NATS servers rolled, a bad version of the workers taken back", began), ("", rolled), *at, ("", time.time())]
+    for (what, blow), (_, until) in itertools.pairwise(at):
+        if what:
+            tell(f"{what}: no result for {longest_stall(times, blow, min(until, max(times))):.1f} s at the longest")
+    assert max(times) > at[-2][1], "the last blow came while tasks were open"
+    del ended["hosts"]
+    assert ended.pop("most_attempts") <= 3
+    sent = ended.pop("sent")
+    assert ended == {"results": sent, "faults": [], "wrong": [], "why": []}
+    assert str(sent) in rig.deploy("run python -m taskyard verify").replace(",", "")
+
+
+def each_server_is_rolled_once_the_one_before_has_caught_up_and_a_bad_version_is_taken_back(
+    rig: Rig, clone: Path, settings: dict[str, str]
+) -> None:
+    before = rig.spec("worker", ".TaskTemplate.ContainerSpec.Image")
+    tasks, kept = (clone / "app/tasks.py").read_text(), (clone / ".env").read_text()
+    (clone / "app/tasks.py").write_text(f"{tasks}\n\nimport nothing_of_that_name\n")
+    (clone / ".env").write_text(f"{kept}NATS_DISK=8GB\n")
+    try:
+        with NatsWatch(rig.hosts) as watch:
+            said = rig.deploy("stack", settings, code=1)
+    finally:
+        (clone / "app/tasks.py").write_text(tasks)
+        (clone / ".env").write_text(kept)
+    assert f"{STACK}_worker: rolled back" in said, said
+    assert "nothing_of_that_name" in said, said
+    assert rig.spec("worker", ".TaskTemplate.ContainerSpec.Image") == before
+    away = []
+    for number in (1, 2, 3):
+        assert "NATS_DISK=8GB" in rig.spec(f"nats{number}", ".TaskTemplate.ContainerSpec.Env")
+        new, old = rig.tasks(f"nats{number}")
+        assert (new["Status"]["State"], old["Status"]["State"]) == ("running", "shutdown")
+        away.append((old["Status"]["Timestamp"], new["Status"]["Timestamp"]))
+    for (_, back), (gone, _) in itertools.pairwise(away):
+        assert back < gone, f"two servers were away: {away}"
+    watch.check()
+
+
+def strike_and_mend(rig: Rig) -> list[tuple[str, float]]:
+    """All blows, one after the other; returns which, and when each came."""
+    _, second, third = rig.hosts
     blows: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
         ("the leader of the log killed", lambda: kill_leader(rig), lambda: None),
         ("a host cut off for 15 s", lambda: third.cut_off(True), lambda: third.cut_off(False)),
@@ -169,27 +243,4 @@ def test_a_host_cut_off_another_one_crashed_and_the_logs_leader_killed_cost_no_r
             time.sleep(15)  # for so long it is gone
         undo()
         wait_until(lambda: all_well(rig.hosts), f"all is well again after: {what}", 120)
-    struck_until = time.time()
-    ended = load.end()
-    times = ended.pop("times")
-    at.append(("", struck_until))
-    for (what, blow), (_, until) in itertools.pairwise(at):
-        tell(f"{what}: no result for {longest_stall(times, blow, min(until, max(times))):.1f} s at the longest")
-    assert max(times) > at[2][1], "the last blow came while tasks were open"
-    del ended["hosts"]
-    attempts = ended.pop("most_attempts")
-    assert attempts <= 3
-    assert ended == {"sent": 20_000, "results": 20_000, "faults": [], "wrong": [], "why": []}
-    assert "20000" in rig.deploy("run python -m taskyard verify").replace(",", "")
-
-
-def all_well(hosts: list[Host]) -> bool:
-    """Whether every service has as many healthy tasks as it should, and each server of NATS all that the others have."""
-    manager = hosts[0]
-    told = manager.docker("service", "ls", "--format", "{{.Replicas}}", check=False).split("\n")
-    nodes = manager.docker("node", "ls", "--format", "{{.Status}}", check=False).split()
-    if nodes != ["Ready"] * 3 or not all(len({*line.split()[0].split("/")}) == 1 for line in told if line):
-        return False
-    servers = [(host, one) for host in hosts for number in (1, 2, 3) for one in host.containers(f"{STACK}_nats{number}")]
-    asked = ("wget", "-q", "-O", "-", "http://127.0.0.1:8222/healthz")
-    return len(servers) == 3 and all('"ok"' in host.docker("exec", one, *asked, check=False) for host, one in servers)
+    return at

@@ -24,6 +24,15 @@ COMPOSE_FILE = "".join(path.read_text() for path in sorted(ROOT.glob("compose*.y
 COMPOSE = dict.fromkeys(re.findall(r"\$\{(\w+):\+", COMPOSE_FILE), "")
 COMPOSE |= re.findall(r"\$\{(\w+):-([^}]*)\}", COMPOSE_FILE)
 """Variables of the compose files with their defaults."""
+STACKS = "".join(path.read_text() for path in sorted(ROOT.glob("deploy/stack*.yaml")))
+STACK = dict(re.findall(r"\$\{(\w+):-([^}]*)\}", STACKS))
+"""The same of the stacks for Swarm."""
+SWARM = set(
+    re.findall(
+        r"\$\{([A-Z_]+):-", "".join(path.read_text() for path in [ROOT / "deploy/swarm.sh", *ROOT.glob("deploy/swarm/*.sh")])
+    )
+)
+"""Variables of the script that deploys them."""
 EXAMPLE = dict(re.findall(r"^#(\w+)=(.*)$", (ROOT / ".env.example").read_text(), re.MULTILINE))
 """Variables of .env.example with their defaults."""
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/*.md")]
@@ -47,7 +56,7 @@ def test_every_setting_stands_in_the_example() -> None:
 
 
 def test_every_variable_of_the_example_is_read_by_somebody() -> None:
-    assert EXAMPLE.keys() - {name.upper() for name in Settings.model_fields} - COMPOSE.keys() == set()
+    assert EXAMPLE.keys() - {name.upper() for name in Settings.model_fields} - COMPOSE.keys() - STACK.keys() - SWARM == set()
 
 
 def test_the_example_as_it_stands_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,6 +69,12 @@ def test_the_example_as_it_stands_changes_nothing(tmp_path: Path, monkeypatch: p
 
 def test_compose_and_the_example_tell_the_same_defaults() -> None:
     assert {name: EXAMPLE.get(name) for name in COMPOSE} == COMPOSE
+
+
+def test_stacks_and_the_example_tell_the_same_defaults() -> None:
+    assert STACK["WORKERS"] == "3", "as the example says in words"
+    assert {name: EXAMPLE.get(name) for name in STACK} | {"WORKERS": "3"} == STACK
+    assert SWARM - EXAMPLE.keys() == set()
 
 
 def test_compose_gives_each_variable_one_default() -> None:

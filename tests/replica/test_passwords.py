@@ -98,6 +98,12 @@ def test_a_server_that_knows_another_password_does_not_end_what_another_server_l
             broker.open(10)
     with broker_of(both, Password("third")) as broker, pytest.raises(WrongKey, match="does not let user 'master' in"):
         broker.open(10)
+    other.all[0].kill()
+    with broker_of(both, Password("second")) as broker:
+        with pytest.raises(Unreachable, match="Authorization Violation"):
+            broker.open(1.0)
+        other.all[0].start()
+        broker.open(10)
     other.stop()
 
 

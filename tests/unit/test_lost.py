@@ -144,6 +144,17 @@ def test_calls_for_which_there_is_no_room_yet_wait_and_do_not_fail(
     assert values(futures) == [b"0", b"k", b"l"]
 
 
+def test_who_else_finds_that_a_call_is_lost_is_told_that_it_is_on_its_way(client: Exchange, queue: Losing) -> None:
+    futures = add(client, 0, "k")
+    queue.full = True
+    for _ in range(2):
+        assert client._sender.send_again({0, "k", "unheard of"}) == {0, "k"}
+    queue.full = False
+    client.flush(10)
+    queue.work()
+    assert values(futures) == [b"0", b"k"]
+
+
 def test_what_is_lost_a_second_time_is_sent_a_third(client: Exchange, queue: Losing) -> None:
     futures = add(client, 0, "k", 1)
     queue.lose()

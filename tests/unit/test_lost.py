@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from master.committer import results_of
 from taskyard import reader
 from taskyard.codec import encode
 from taskyard.errors import NoSuchTask, QueueFull
@@ -59,11 +60,6 @@ class Losing:
         """Whether these, and no others, are ready."""
         return sorted(one.id for one in self.now.queue.find("ready", None, 100, 0)) == sorted(ids)
 
-    def work(self, count: int = 100) -> None:
-        """Run what is ready."""
-        leases = self.now.queue.lease("worker", count, 0)
-        self.now.queue.settle("worker", [done(lease, encode(lease.payload)) for lease in leases])
-
     def another(self, *_: Any) -> Losing:
         return self
 
@@ -72,6 +68,12 @@ class Losing:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.now.queue, name)
+
+
+def work(harness: Harness, count: int = 100, only: str = "") -> None:
+    """Run what is ready."""
+    leases = harness.queue.lease("worker", count, 0)
+    harness.queue.settle("worker", [done(lease, encode(lease.payload)) for lease in leases if lease.id.startswith(only)])
 
 
 @pytest.fixture
@@ -93,9 +95,8 @@ def queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Losing]:
 def client(queue: Losing) -> Iterator[Exchange]:
     made = Exchange(queue, JOB, "p")  # type: ignore[arg-type]
     yield made
-    queue.full = False
-    made.stop(cancel=True)
-    made.wait()
+    made.stop()
+    made.abandon()
 
 
 def add(client: Exchange, *keys: Key) -> list[TaskFuture]:
@@ -115,7 +116,7 @@ def test_calls_with_keys_and_without_are_sent_again(client: Exchange, queue: Los
     futures = add(client, 0, 1, "k", 2, "l")
     queue.lose()
     wait_until(lambda: queue.has("p-0", "p-1", "p-2", "k", "l"), "the queue has them again", 10)
-    queue.work()
+    work(queue.now)
     assert values(futures) == [b"0", b"1", b"k", b"2", b"l"]
 
 
@@ -124,7 +125,7 @@ def test_calls_that_the_queue_has_are_not_sent_again(client: Exchange, queue: Lo
     queue.lose()
     queue.now.queue.submit([task("p-1", job=JOB, payload=b"as it was")])
     wait_until(lambda: queue.has("p-0", "p-1", "p-2"), "the queue has them again", 10)
-    queue.work()
+    work(queue.now)
     assert values(futures) == [b"0", b"as it was", b"2"]
 
 
@@ -140,7 +141,7 @@ def test_calls_for_which_there_is_no_room_yet_wait_and_do_not_fail(
     assert not any(future.sent or future.done() for future in futures)
     queue.full = False
     wait_until(lambda: queue.has("p-0", "k", "l"), "the queue has them again", 10)
-    queue.work()
+    work(queue.now)
     assert values(futures) == [b"0", b"k", b"l"]
 
 
@@ -151,7 +152,7 @@ def test_who_else_finds_that_a_call_is_lost_is_told_that_it_is_on_its_way(client
         assert client._sender.send_again({0, "k", "unheard of"}) == {0, "k"}
     queue.full = False
     client.flush(10)
-    queue.work()
+    work(queue.now)
     assert values(futures) == [b"0", b"k"]
 
 
@@ -165,7 +166,7 @@ def test_what_is_lost_a_second_time_is_sent_a_third(client: Exchange, queue: Los
     queue.lose()
     queue.full = False
     wait_until(lambda: queue.has("p-0", "k", "p-1"), "the queue has them again", 10)
-    queue.work()
+    work(queue.now)
     assert values(futures) == [b"0", b"k", b"1"]
 
 
@@ -180,6 +181,21 @@ def test_what_is_cancelled_before_it_is_sent_again_is_not(client: Exchange, queu
     wait_until(lambda: queue.has("p-1", "l"), "the others are there again", 10)
 
 
+def test_a_call_with_the_key_of_one_that_was_cancelled_does_not_end_as_that_one(client: Exchange, queue: Losing) -> None:
+    queue.now.queue.submit([task("k", job="another's", payload=b"k")])
+    (first,) = add(client, "k")
+    queue.full = True
+    with client._calls.lock:
+        assert first.cancel()
+        again = client.add_keyed(OPTIONS, b"another", "k")
+    wait_until(lambda: queue.refused > 1, "there is no room for it", 10)
+    assert queue.now.queue.forget("another's") == 1
+    queue.full = False
+    wait_until(lambda: queue.has("k"), "it is there", 10)
+    work(queue.now)
+    assert again.result(10) == b"another"
+
+
 def test_calls_that_are_made_meanwhile_do_not_hide_that_others_are_lost(client: Exchange, queue: Losing) -> None:
     futures = add(client, 0, 1, 2)
 
@@ -190,36 +206,40 @@ def test_calls_that_are_made_meanwhile_do_not_hide_that_others_are_lost(client: 
     queue.before_counting = add_more
     queue.lose()
     wait_until(lambda: queue.has(*(f"p-{n}" for n in range(6))), "the queue has all", 10)
-    queue.work()
+    work(queue.now)
     assert values(futures) == [b"%d" % n for n in range(6)]
 
 
 def test_results_that_never_cease_do_not_hide_it_either(client: Exchange, queue: Losing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "DOUBT_SECONDS", 0.5)
-    (lost,) = add(client, 0)
+    lost, ended = add(client, 0, 1)
+    former = queue.now
+    monkeypatch.setattr(reader, "POLL_SECONDS", 2.0)  # so that no page is empty
+    former.wait_until_one_waits(results_of(JOB))
     queue.lose()
-    number = 0
+    work(former, only="p-1")
+    assert ended.result(10) == b"1"
+    number = 1
 
     def is_done() -> bool:
         nonlocal number
         number += 1
         add(client, number)
-        queue.work()
+        work(queue.now)
         return lost.done()
 
-    monkeypatch.setattr(reader, "POLL_SECONDS", 2.0)  # so that no page is empty
-    wait_until(is_done, "it is sent again", 10)
+    wait_until(is_done, "it is sent again", 4)
 
 
 def test_results_that_are_counted_anew_are_read(client: Exchange, queue: Losing) -> None:
     first = add(client, *range(20))
-    queue.work()
+    work(queue.now)
     assert values(first) == [b"%d" % n for n in range(20)]
     queue.lose()
     later = add(client, 20, 21)
-    queue.work(1)
+    work(queue.now, 1)
     assert later[0].result(5) == b"20"
-    queue.work(1)
+    work(queue.now, 1)
     assert later[1].result(5) == b"21"
 
 

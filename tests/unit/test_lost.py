@@ -39,6 +39,8 @@ class Losing:
         self.full = False
         self.refused = 0
         """Submits for which there was no room."""
+        self.counted = 0
+        """How often its client has counted what it has."""
         self.before_counting: Callable[[], None] = lambda: None
 
     def lose(self) -> None:
@@ -54,6 +56,7 @@ class Losing:
 
     def jobs(self, *args: Any) -> Any:
         self.before_counting()
+        self.counted += 1
         return self.now.queue.jobs(*args)
 
     def has(self, *ids: str) -> bool:
@@ -198,6 +201,7 @@ def test_a_call_with_the_key_of_one_that_was_cancelled_does_not_end_as_that_one(
 
 def test_calls_that_are_made_meanwhile_do_not_hide_that_others_are_lost(client: Exchange, queue: Losing) -> None:
     futures = add(client, 0, 1, 2)
+    wait_until(lambda: queue.counted, "the client has found its master", 10)
 
     def add_more() -> None:
         queue.before_counting = lambda: None

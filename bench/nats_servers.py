@@ -46,6 +46,13 @@ class NatsServer:
             command = [program(), "-c", str(self._config)]
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
 
+    def change(self, former: str, new: str) -> None:
+        """Have it take on other settings while it runs."""
+        written = self._config.read_text()
+        assert former in written
+        self._config.write_text(written.replace(former, new))
+        self.signal(signal.SIGHUP)
+
     def signal(self, number: int) -> None:
         """Send its process a signal."""
         assert self._process is not None

@@ -20,6 +20,8 @@ from taskyard.urls import NatsUrl, parse_nats_url
 Address = tuple[str, int]
 FRESH_SECONDS = 1.2
 """What a leader said of itself (`master.replica.lead` has it say so twice a second) is true for so long."""
+LISTEN_SECONDS = 5.0
+"""More than NATS's thread needs to take note of what is to be heard."""
 
 
 def where_subject(queue: str) -> str:
@@ -38,8 +40,6 @@ class Finder:
     def __init__(self, url: NatsUrl, user: str, password: Callable[[], str], context: ssl.SSLContext | None) -> None:
         self._queue = url.queue
         self._broker = Broker(url, user, password, context)
-        self._opened = False
-        self._opening = threading.Lock()
         self._lock = threading.Lock()
         """Held for no longer than a moment: NATS's thread takes it too."""
         self._revision = 0
@@ -47,21 +47,17 @@ class Finder:
         self._heard = 0.0
         self._watched: dict[wire.PlainConnection, Address] = {}
         self.users = 0
+        self._broker.subscribe(leads_subject(url.queue), self._hear, LISTEN_SECONDS)  # once it is connected
 
     def find(self, seconds: float) -> Address:
         """The address of the master that leads. Raises OSError when nobody tells one in time, `taskyard.errors.WrongKey`."""
-        with self._opening:
-            if not self._opened:
-                try:
-                    self._broker.open(max(1.0, seconds))
-                    self._broker.run(self._broker.client.subscribe(leads_subject(self._queue), cb=self._hear), seconds + 1)
-                except (Unreachable, TimeoutError, nats.errors.Error) as error:
-                    raise ConnectionError(str(error) or "NATS does not answer") from None
-                self._opened = True
         found = self._found
         if found is None or monotonic() - self._heard > FRESH_SECONDS:
             try:
+                self._broker.open(max(1.0, seconds))
                 answer = self._broker.run(self._broker.client.request(where_subject(self._queue), b"", seconds), seconds + 1)
+            except Unreachable as error:
+                raise ConnectionError(str(error)) from None
             except nats.errors.NoRespondersError:
                 raise ConnectionError("NATS knows no master that leads") from None
             except (nats.errors.Error, TimeoutError, OSError):

@@ -70,6 +70,8 @@ class Outbox(deque[Parcel]):
 
 def without(parcel: Parcel, is_wanted: Iterable[bool]) -> list[Parcel]:
     """A parcel's calls that are wanted, in as many parcels as that takes; ``is_wanted``: one word for each call."""
+    if isinstance(parcel.key, str):
+        return [parcel] if all(is_wanted) else []
     parts: list[Parcel] = []
     begin = 0
     for index, wanted in enumerate(is_wanted):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from taskyard.errors import NoSuchTask, StoreFull
 from taskyard.futures import Key, OpenCalls
@@ -28,7 +28,7 @@ _GONE = "it was forgotten, its result has outlived its time, or the queue has lo
 
 class Reader:
     """Gives the open calls of a job their ends. ``is_sent``: whether the queue has a call; ``send_again``: sends those once more
-    that it has lost, and returns which of them it can."""
+    that it has lost, and returns which of them it can, or does already."""
 
     def __init__(
         self,
@@ -36,7 +36,7 @@ class Reader:
         calls: OpenCalls,
         job: str,
         is_sent: Callable[[Key], bool],
-        send_again: Callable[[Iterable[Key]], set[Key]],
+        send_again: Callable[[set[Key]], set[Key]],
     ) -> None:
         self._queue = queue
         self._calls = calls
@@ -46,6 +46,8 @@ class Reader:
         self._send_again = send_again
         self._cursor = 0
         """Of the last result that was read."""
+        self._last = ("", 0)
+        """Of which task it was."""
         self._known: set[Key] = set()
         """Keyed calls that somebody has submitted before: their results may belong to another job."""
         self._doubtful: deque[Key] = deque()
@@ -53,7 +55,7 @@ class Reader:
 
     def run(self) -> None:
         """Read until no more calls are taken and none is open. Raises what ends the traffic for good, as `WrongKey`."""
-        heard, generation, busy = time.monotonic(), 0, -LISTEN_SECONDS
+        heard, generation, changed, busy = time.monotonic(), 0, False, -LISTEN_SECONDS
         while True:
             with self._news:
                 while not (self._calls or self._calls.stopping) and time.monotonic() - busy > LISTEN_SECONDS:
@@ -66,14 +68,21 @@ class Reader:
             try:
                 wait = KEYED_POLL_SECONDS if self._doubtful or self._known else POLL_SECONDS
                 page = self._queue.results_series(self._job, self._cursor, RESULTS_PAGE, wait)
+                if generation != self._queue.generation:
+                    generation, changed = self._queue.generation, True
+                    if not self._has_last():
+                        self._cursor = 0
+                        continue
             except StoreFull:
                 continue
             self._calls.take(page)
             if page:
-                self._cursor = page[-1].cursor + len(page[-1].values) - 1
+                last = page[-1]
+                self._cursor, self._last = last.cursor + len(last.values) - 1, (last.prefix, last.first + len(last.values) - 1)
+            if page and not changed:
                 heard = time.monotonic()
-            elif generation != self._queue.generation or time.monotonic() - heard > DOUBT_SECONDS:
-                heard, generation = time.monotonic(), self._queue.generation
+            elif (changed and not page) or time.monotonic() - heard > DOUBT_SECONDS:
+                heard, changed = time.monotonic(), False
                 self._count()
             if self._known or self._doubtful:
                 self._look()
@@ -84,11 +93,17 @@ class Reader:
             self._known.update(keys)
         self._look_at(keys, queue)
 
+    def _has_last(self) -> bool:
+        """Whether the queue has the last result that was read. What has lost tasks may have lost results too, and counts new ones
+        from there on."""
+        found = self._queue.results_series(self._job, self._cursor - 1, 1, 0) if self._cursor else []
+        return not self._cursor or [one[:3] for one in found] == [(self._cursor, *self._last)]
+
     def _count(self) -> None:
         """All results that there are have come: now the queue should have as many open tasks as this job has open calls."""
-        with self._news:
-            sent = [key for key in list(self._calls) if self._is_sent(key) and key not in self._known]
         found = self._queue.jobs(self._job, 1, 0)
+        with self._news:  # not before: what is sent meanwhile would make up for what is lost
+            sent = [key for key in list(self._calls) if self._is_sent(key) and key not in self._known]
         if len(sent) > sum(info.open for info in found):
             self._doubtful.extend(sent)
 
@@ -103,15 +118,13 @@ class Reader:
 
     def _look_at(self, keys: list[Key], queue: RemoteQueue) -> None:
         """Take the ends of those that have one. What the queue does not know is sent again, or fails: it will have no result."""
-        while keys := [key for key in keys if key in self._calls]:
+        while keys := [key for key in keys if key in self._calls and self._is_sent(key)]:
             found = queue.show(list(map(self._calls.id_of, keys)), False)
             self._calls.take(_series_of(task) for task in found if task.state in END_STATES)
             told = {self._calls.key_of(task.id) for task in found}
             keys = [key for key in keys if key not in told]  # for one answer they may be too many
             if not found:
-                if sent := self._send_again(keys):
-                    self._cursor = 0  # what has lost tasks may have lost results too, and counts them anew
-                for key in [key for key in keys if key not in sent]:
+                for key in set(keys) - self._send_again(set(keys)):
                     gone = NoSuchTask(f"the queue does not know task {self._calls.id_of(key)} any more: {_GONE}")
                     self._calls.fail([key], gone)
                 return

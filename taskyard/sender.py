@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from taskyard import outbox
 from taskyard.calls import BY_VALUE
@@ -48,6 +48,10 @@ class Sender:
         self._sent_below = 0
         """Calls with smaller numbers are in the queue, or have failed."""
         self._sent_keys: set[Key] = set()
+        self._lost: set[Key] = set()
+        """Calls that the queue had and has lost, until it has them again."""
+        self._met: list[Key] = []
+        """Calls with keys of which some were there before, of the batch that is being sent."""
         self._functions_are_taken = False
 
     def post(self, options: Options, key: Key, payloads: list[bytes]) -> None:
@@ -55,6 +59,8 @@ class Sender:
         begins = not self._outbox or len(self._calls) == len(payloads)
         try:
             self.unsent += len(payloads)
+            if self._sent_keys:
+                self._sent_keys.discard(key)  # of one that was cancelled
             self._outbox.post(options, key, payloads)
             if begins and self._idle and outbox.count(self._outbox) == 1 and self._may_be_posted(options, payloads[0]):
                 self._post_now()
@@ -75,16 +81,18 @@ class Sender:
 
     def is_sent(self, key: Key) -> bool:
         """Whether the queue has a call, or refused it."""
-        return key < self._sent_below if isinstance(key, int) else key in self._sent_keys
+        return (key < self._sent_below if isinstance(key, int) else key in self._sent_keys) and key not in self._lost
 
-    def send_again(self, keys: Iterable[Key]) -> set[Key]:
-        """Send calls that the queue has lost once more; returns which of them can be."""
+    def send_again(self, keys: set[Key]) -> set[Key]:
+        """Send calls that the queue has lost once more; returns which of them can be, with those that are on their way."""
         with self._news:
-            parcels = [] if self._kept is None else self._kept.take(set(keys))
+            parcels = [] if self._kept is None else self._kept.take(keys)
+            for parcel in parcels:
+                self._lost.update(parcel.all_keys())
             self._outbox.extendleft(reversed(parcels))
             self.unsent += outbox.count(parcels)
             self._news.notify_all()
-        return {key for parcel in parcels for key in parcel.all_keys()}
+            return keys & self._lost
 
     def run(self) -> None:
         """Send until no more calls are taken and none is open. Raises what ends the traffic for good, as `WrongKey`."""
@@ -107,6 +115,9 @@ class Sender:
                 cancelled = []
             if taken:
                 self._note_sent(batch)
+                if self._met:
+                    known, self._met = self._met, []
+                    self._note_known(known)
                 most, batch = min(2 * most, SEND_TASKS), []
             if batch or cancelled:
                 with self._news:  # again, and fewer of them, once there may be room
@@ -137,6 +148,8 @@ class Sender:
                 else:
                     self._sent_keys.add(key)
             self._sent_keys &= self._calls.keys()
+            if self._lost:
+                self._lost.difference_update(*(parcel.all_keys() for parcel in batch))
             if self._kept is not None:
                 self._kept.add(batch)
             self.unsent -= outbox.count(batch)
@@ -172,9 +185,8 @@ class Sender:
                 return True
             left = Outbox(batch)
             return self._submit(left.take(size // 2)) and self._submit(list(left))
-        known = [parcel.key for parcel in batch if self._calls.is_keyed(parcel.key)] if new < size else []
-        if known:
-            self._note_known(known)
+        if new < size:
+            self._met += [parcel.key for parcel in batch if self._calls.is_keyed(parcel.key)]
         return True
 
     def _without_refused(self, batch: list[Parcel]) -> list[Parcel]:

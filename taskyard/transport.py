@@ -55,7 +55,7 @@ from taskyard.series import (
     to_results,
 )
 from taskyard.settings import SYSTEM_CAS, TlsFiles
-from taskyard.urls import is_nats, is_tls, parse_url
+from taskyard.urls import is_nats, is_tls, parse_url, shown
 
 logger = logging.getLogger("taskyard")
 
@@ -100,7 +100,9 @@ class RemoteQueue:
     def __init__(
         self, url: str, authkey: Authkey, patience: float | None = None, name: str = "", files: TlsFiles = SYSTEM_CAS
     ) -> None:
-        self.url = url
+        self.url = shown(url)
+        """As it may be told."""
+        self._url = url
         self.address = ("", 0) if is_nats(url) else parse_url(url)
         """With several masters: that of the last one that was found to lead."""
         self.generation = 0
@@ -122,7 +124,7 @@ class RemoteQueue:
 
     def another(self, patience: float | None = None, name: str = "") -> RemoteQueue:
         """A further connection to the same master."""
-        return RemoteQueue(self.url, self._authkey, patience, name, self._files)
+        return RemoteQueue(self._url, self._authkey, patience, name, self._files)
 
     @property
     def connected(self) -> bool:

@@ -36,7 +36,7 @@ def parse_url(url: str) -> tuple[str, int]:
         scheme, host, port = "", None, 0
     if scheme not in ("manager", "managers") or not host or not port:
         raise SettingsError(
-            f"TASKYARD_URL={url!r}: expected manager://HOST:PORT, for instance manager://master:5000, or nats://HOST:PORT,HOST:PORT"
+            f"TASKYARD_URL={shown(url)!r}: expected manager://HOST:PORT, for instance manager://master:5000, or nats://HOST:PORT,HOST:PORT"
         )
     return host, port
 
@@ -45,13 +45,19 @@ def parse_nats_url(url: str) -> NatsUrl:
     """What a ``nats://[user:password@]host[:port],host...[/queue]`` or ``natss://`` URL says. Raises `SettingsError`."""
     try:
         parts = urlsplit(url)
-        credentials, _, hosts = parts.netloc.rpartition("@")
+    except ValueError:  # which would show what it is about
+        raise SettingsError(f"TASKYARD_URL={shown(url)!r} is no URL; expected nats://HOST:PORT,HOST:PORT") from None
+    credentials, _, hosts = parts.netloc.rpartition("@")
+    try:
+        if "@" in parts.path + parts.query + parts.fragment:
+            raise ValueError("in a user's name or password / ? # are written %2F %3F %23")
         servers = [_server(host) for host in hosts.split(",")]
     except ValueError as error:
-        raise SettingsError(f"TASKYARD_URL={url!r}: {error}; expected nats://HOST:PORT,HOST:PORT") from None
+        raise SettingsError(f"TASKYARD_URL={shown(url)!r}: {error}; expected nats://HOST:PORT,HOST:PORT") from None
     queue = parts.path.strip("/") or QUEUE
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", queue):
-        raise SettingsError(f"TASKYARD_URL={url!r}: the queue's name {queue!r} may have letters, digits, - and _, at most 64")
+        why = f"the queue's name {queue!r} may have letters, digits, - and _, at most 64"
+        raise SettingsError(f"TASKYARD_URL={shown(url)!r}: {why}")
     user, _, password = credentials.partition(":")
     return NatsUrl(servers, queue, unquote(user), unquote(password))
 
@@ -64,11 +70,20 @@ def _server(host: str) -> str:
     return f"{name}:{NATS_PORT if parts.port is None else parts.port}"
 
 
+def shown(url: str) -> str:
+    """A URL as it may be told: without user and password."""
+    return re.sub("//.*@", "//", url)
+
+
 def is_tls(url: str) -> bool:
     """Whether a URL means TLS."""
-    return urlsplit(url).scheme in TLS_SCHEMES
+    return _scheme(url) in TLS_SCHEMES
 
 
 def is_nats(url: str) -> bool:
     """Whether a URL means the replicated engine."""
-    return urlsplit(url).scheme in NATS_SCHEMES
+    return _scheme(url) in NATS_SCHEMES
+
+
+def _scheme(url: str) -> str:
+    return url.partition(":")[0].lower()

@@ -143,7 +143,6 @@ class Lead:
         """Where it serves; empty: not yet."""
         self._revision = revision
         self._ended = threading.Event()
-        self._answers: Any = None
         self._threads: list[threading.Thread] = []
 
     def begin(self) -> None:
@@ -153,8 +152,7 @@ class Lead:
     def serve(self, address: str, committer: Committer, store: ReplicaStore) -> None:
         """Tell where it serves."""
         self._address = address
-        asked = self._broker.client.subscribe(where_subject(self._queue), cb=self._answer)
-        self._answers = self._broker.run(asked, GIVE_UP_SECONDS)
+        self._broker.subscribe(where_subject(self._queue), self._answer, GIVE_UP_SECONDS)
         self._start(partial(self._keep_short, committer, store))
 
     def check(self) -> None:
@@ -171,8 +169,8 @@ class Lead:
         try:
             if not self.lost.is_set():
                 self._log.hold(*((self._me, self._address) if keep else ("", "")), self._revision)
-            if self._answers is not None:
-                self._broker.run(self._answers.unsubscribe(), GIVE_UP_SECONDS)
+            if self._address:
+                self._broker.unsubscribe(where_subject(self._queue), GIVE_UP_SECONDS)
         except (TaskyardError, TimeoutError, nats.errors.Error):
             pass  # it is found out in a moment
 

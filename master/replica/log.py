@@ -85,7 +85,7 @@ class Log:
     def open(self, seconds: float) -> None:
         """Connect; make what is missing, and check what is there. Raises `SettingsError`, `taskyard.errors.WrongKey`."""
         self._js = self._broker.open(seconds)
-        self._patient = self._broker.client.jetstream(timeout=APPEND_SECONDS)
+        self._patient = self._broker.jetstream(APPEND_SECONDS)
         self._snapshots = Snapshots(self._js, self._streams.snapshots, self._streams.snapshot_subject)
         self._make()
 
@@ -224,11 +224,14 @@ class Log:
             if mine is not None and mine > tuple(json.loads(message.data)):
                 await message.respond(b"")
 
-        subscription = self._run(self._broker.client.subscribe(self._more_subject, cb=answer))
+        try:
+            self._broker.subscribe(self._more_subject, answer, ANSWER_SECONDS)
+        except _UNHEARD:
+            raise Unreachable(f"NATS at {self._broker.servers} does not answer") from None
 
         def end() -> None:
             try:
-                self._broker.run(subscription.unsubscribe(), ANSWER_SECONDS)
+                self._broker.unsubscribe(self._more_subject, ANSWER_SECONDS)
             except _UNHEARD:
                 pass  # it ends with the connection
 

@@ -106,6 +106,23 @@ def test_shutdown_returns_when_all_is_cancelled_though_the_master_is_away(own_ma
     assert all(future.cancelled() for future in futures)
 
 
+def test_what_is_cancelled_while_the_master_is_away_never_reaches_it_and_other_calls_do(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect
+) -> None:
+    own_master.start()
+    cluster = connect(own_master)
+    start_worker(own_master)
+    assert cluster.submit(square, 1).result(20) == square(1)
+    own_master.kill()
+    cancelled = [cluster.submit(square, 2), cluster.options(key="cancelled").submit(square, 3)]
+    others = [cluster.submit(square, 4), cluster.options(key="wanted").submit(square, 5)]
+    assert all(future.cancel() for future in cancelled)
+    own_master.start()
+    assert [future.result(20) for future in others] == [square(4), square(5)]
+    with own_master.queue() as queue:
+        assert queue.show(["cancelled"]) == []
+
+
 def test_asyncio_awaits_the_futures(cluster: Cluster) -> None:
     async def ask() -> list[str]:
         return await asyncio.gather(*(asyncio.wrap_future(cluster.submit(square, n)) for n in range(20)))

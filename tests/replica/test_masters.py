@@ -184,7 +184,8 @@ def test_what_nats_has_lost_the_masters_have_and_what_they_have_not_is_submitted
     with cluster.client() as client, cluster.queue() as queue:
         first = list(client.map(square, range(100), chunksize=1))
         queue.pause(True)
-        waiting = [client.submit(square, number) for number in range(100)]
+        waiting = [client.submit(square, number) for number in range(99)]
+        waiting.append(client.options(key="the one with a key").submit(square, 99))
         wait_until(lambda: queue.stats()["ready"] == 100, "all are in the queue")
         before = queue.stats()["done"]
         one = cluster.leader()

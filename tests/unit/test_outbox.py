@@ -9,7 +9,7 @@ from taskyard import outbox
 from taskyard.futures import Key
 from taskyard.model import Task
 from taskyard.options import Options
-from taskyard.outbox import LONGEST, Outbox
+from taskyard.outbox import LONGEST, Outbox, Parcel
 from taskyard.series import NOT_NUMBERED, TaskSeries, ids_of
 
 SQUARE, CUBE = Options(name="square"), Options(name="cube", priority=3, delay=1.5, retries=2)
@@ -79,3 +79,9 @@ def test_calls_that_nobody_wants_are_left_out(wanted: list[bool]) -> None:
     left = outbox.without(parcel, wanted)
     assert ids(outbox.to_series(left, "job", "job")) == [f"job-{n}" for n, one in enumerate(wanted) if one]
     assert all(list(one.all_keys()) == list(map(int, one.payloads)) for one in left)
+
+
+def test_a_call_with_a_key_is_left_out_whole() -> None:
+    parcel = Parcel(SQUARE, "key-1f", [b"x"])
+    assert outbox.without(parcel, [True]) == [parcel]
+    assert outbox.without(parcel, [False]) == []

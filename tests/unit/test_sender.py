@@ -134,6 +134,35 @@ def test_calls_that_were_cancelled_before_they_were_sent_are_not_sent(sending: S
     assert [type(end).__name__ for end in block.ends if end is not None] == ["CancelledError"] * 3
 
 
+def test_a_call_with_a_key_that_was_cancelled_before_it_was_sent_is_not_sent(sending: Sending) -> None:
+    queue = Queue(room=0)
+    sender, block = sending.begin(queue, b"x")
+    wait_until(lambda: queue.sizes, "it is tried")
+    with sending.calls.lock:
+        for key in ("one", "two"):
+            sending.calls[key] = block
+            sender.post(OPTIONS, key, [b"x"])
+    assert sending.calls.withdraw("one", block)
+    queue.room = 100
+    wait_until(lambda: not sender.unsent, "the others are sent")
+    assert queue.taken == ["job-0", "two"]
+    assert queue.cancelled == ["one"]
+
+
+def test_a_call_with_the_key_of_one_that_was_cancelled_is_not_taken_for_sent(sending: Sending) -> None:
+    sender, block = sending.begin(PostingQueue(), b"x")
+    with sending.calls.lock:
+        sending.calls["key"] = block
+        sender.post(OPTIONS, "key", [b"x"])
+    wait_until(lambda: sender.is_sent("key"), "it is sent")
+    with sending.calls.lock:
+        assert sending.calls.withdraw("key", block)
+        sending.calls["key"] = block
+        sender.post(OPTIONS, "key", [b"x"])
+        assert not sender.is_sent("key")
+    wait_until(lambda: sender.is_sent("key"), "it is sent too")
+
+
 def test_a_sender_ends_once_no_call_is_open(sending: Sending) -> None:
     sending.begin(Queue(), b"x")
     sending.end()

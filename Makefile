@@ -109,12 +109,12 @@ mail: host ## The example: send 50 mails through the cluster to a real SMTP serv
 	examples/mail/run.sh
 
 .PHONY: test
-test: host browser nats-server $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
+test: host test-tools nats-server $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
 	$(RUN)/pytest
 
-.PHONY: browser
-browser:
-	@deploy/browser.sh
+.PHONY: test-tools
+test-tools:
+	@deploy/test-tools.sh
 
 .PHONY: nats-server
 nats-server: host

@@ -63,7 +63,7 @@ class Dashboard:
 def browsing() -> Iterator[Browser]:
     """Debian's Chromium, without a window."""
     path = shutil.which("chromium")
-    assert path is not None, "there is no Chromium; run deploy/browser.sh"
+    assert path is not None, "there is no Chromium; run deploy/test-tools.sh"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield browser

@@ -235,7 +235,7 @@ class Broker:
             self._subscriptions[subject] = await self.client.subscribe(subject, cb=hear)
 
     async def _unsubscribe(self, subject: str) -> None:
-        del self._hearing[subject]
+        self._hearing.pop(subject, None)
         made = self._subscriptions.pop(subject, None)
         if made is not None:
             await made.unsubscribe()

@@ -61,10 +61,12 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
     assert [block for kind, block in BLOCKS if kind == "console"] == [
         "make test\n",  # this
         "make watch\n",  # below
+        "make deploy-swarm\n",  # tests/swarm
+        "make deploy HOST=debian@vm.example.org\n",  # tests/deploy
         "python -m master\npython -m worker\npython -m app.job\n",  # tests/programs
     ]
     tested = ["make up", "--exit-code-from job", "make status", "cli submit", "--entrypoint python", "make mail", "make down"]
-    tested[4:4] = ["eval", "make certs", "--no-deps --scale worker=3", "taskyard local"]
+    tested[4:4] = ["eval", "make certs", "--no-deps --scale worker=3", "ENGINE=nats", "taskyard local"]
     assert [block for kind, block in BLOCKS if kind == "sh"] == [block_with(words) for words in tested]
 
 
@@ -163,6 +165,21 @@ def test_workers_on_another_host_join_over_tls(clone: Path, tmp_path: Path) -> N
         type_in(name + "docker compose down --volumes", other)
         (clone / ".env").write_text(before)
         type_in("docker compose up --detach --wait --scale worker=5", clone)  # without TLS, as the tests behind this one expect
+
+
+def test_a_queue_on_nats_with_two_masters_outlives_the_one_that_leads(tmp_path: Path) -> None:
+    environment = ENVIRONMENT | {"COMPOSE_PROJECT_NAME": "taskyard-readme-nats", "DASHBOARD_PORT": str(free_port())}
+    folder = tmp_path / "taskyard"
+    make_clone(folder)
+    remove_cluster(folder, environment)
+    said = typed(block_with("ENGINE=nats"), folder, environment)
+    assert "10 of 10 results in" in said
+    first = typed("docker compose ps --quiet master", folder, environment).split()
+    assert len(first) == 2
+    typed("docker kill $(docker compose ps --quiet master | head -n 1)", folder, environment)
+    assert "12 * 12 = 144" in typed('make cli C="submit square 12 --wait"', folder, environment)
+    assert "10 of 10 results in" in typed("make up ENGINE=embedded", folder, environment)
+    remove_cluster(folder, environment)
 
 
 def test_a_cluster_without_docker_runs_the_job(clone: Path, virtual_environment: str) -> None:

@@ -36,7 +36,8 @@ class NatsServer:
         # A stream's bound is set aside when it is made, and by default of what the disk has left: too little for many queues.
         self._config.write_text(
             f"listen: 127.0.0.1:{self.port}\nserver_name: {name}\nhttp: 127.0.0.1:{self.monitor}\nmax_payload: 1MB\n"
-            f"jetstream {{ store_dir: {folder / name}, max_file_store: 1TB, {alone} }}\n{cluster if len(routes) > 1 else ''}\n{more}\n"
+            f"jetstream {{ store_dir: {folder / name}, max_file_store: 1TB, {alone} }}\n"
+            f"{cluster if len(routes) > 1 else ''}\n{more}\n"
         )
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None

@@ -65,13 +65,13 @@ def test_every_command_of_the_readme_is_run_by_a_test() -> None:
         "make deploy HOST=debian@vm.example.org\n",  # tests/deploy
         "python -m master\npython -m worker\npython -m app.job\n",  # tests/programs
     ]
-    tested = ["make up", "--exit-code-from job", "make status", "cli submit", "--entrypoint python", "make mail", "make down"]
+    tested = ["make up\n", "--exit-code-from job", "make status", "cli submit", "--entrypoint python", "make mail", "make down"]
     tested[4:4] = ["eval", "make certs", "--no-deps --scale worker=3", "ENGINE=nats", "taskyard local"]
     assert [block for kind, block in BLOCKS if kind == "sh"] == [block_with(words) for words in tested]
 
 
 def test_make_up_prints_ten_results_and_a_summary_and_leaves_a_healthy_cluster(clone: Path) -> None:
-    said = type_in(block_with("make up"), clone)
+    said = type_in(block_with("make up\n"), clone)
     assert len(re.findall(r"^Result: \d+ \* \d+ = \d+$", said, re.MULTILINE)) == 10
     assert re.search(r"^10 of 10 results in .* s, by [1-5] workers$", said, re.MULTILINE)
     assert "The cluster is healthy." in said
@@ -178,7 +178,7 @@ def test_a_queue_on_nats_with_two_masters_outlives_the_one_that_leads(tmp_path: 
     assert len(first) == 2
     typed("docker kill $(docker compose ps --quiet master | head -n 1)", folder, environment)
     assert "12 * 12 = 144" in typed('make cli C="submit square 12 --wait"', folder, environment)
-    assert "10 of 10 results in" in typed("make up ENGINE=embedded", folder, environment)
+    assert "10 of 10 results in" in typed("make down\nmake up ENGINE=embedded", folder, environment)
     remove_cluster(folder, environment)
 
 

@@ -45,7 +45,7 @@ build() {
   say "choosing base images ..."
   quietly deploy/choose-images.sh || { tell_log; return 1; }
   say "building the images $1 ..."
-  TASKYARD_VERSION=$1 quietly docker compose build --quiet || { tell_log; return 1; }
+  TASKYARD_VERSION=$1 quietly docker compose --progress plain build || { tell_log; return 1; }
 }
 
 install_version() { # COMMIT

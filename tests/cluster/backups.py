@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster.clone import typed
+from tests.cluster.clone import make_clone, remove_cluster, typed
 from tests.cluster.project import clean_environment
 
 ENVIRONMENT = clean_environment(COMPOSE_PROJECT_NAME="taskyard-backup", TASKYARD_VERSION="readme")
@@ -28,6 +30,18 @@ settings = load_settings()
 with RemoteQueue(settings.taskyard_url, find_authkey(settings)) as queue:
     print(json.dumps({result.id: decode(result.value) for result in queue.results(sys.argv[1], 0, 50000, 0)}))
 """
+
+
+@contextmanager
+def cluster_in(folder: Path, engine: str, masters: int) -> Iterator[Path]:
+    """A clone with a cluster of so many masters and two workers; removed at the end."""
+    make_clone(folder)
+    typed(f"deploy/choose-engine.sh {engine} && deploy/choose-images.sh && docker compose build --quiet", folder, ENVIRONMENT)
+    remove_cluster(folder, ENVIRONMENT)
+    scale = f"--scale master={masters} --scale worker=2"
+    typed(f"docker compose up --detach --wait {scale} master worker", folder, ENVIRONMENT)
+    yield folder
+    remove_cluster(folder, ENVIRONMENT)
 
 
 def python(clone: Path, program: str, *words: str) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.backups import ENVIRONMENT, backup, begin_job, results
-from tests.cluster.clone import make_clone, remove_cluster, typed
+from tests.cluster.backups import ENVIRONMENT, backup, begin_job, cluster_in, results
+from tests.cluster.clone import typed
 from tests.harness import wait_until
 
 TASKS = 500
@@ -17,13 +17,8 @@ TASKS = 500
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cluster of a master and two workers."""
-    folder = tmp_path_factory.mktemp("backup") / "taskyard"
-    make_clone(folder)
-    remove_cluster(folder, ENVIRONMENT)
-    typed("deploy/choose-images.sh && docker compose build --quiet", folder, ENVIRONMENT)
-    typed("docker compose up --detach --wait --scale worker=2 master worker", folder, ENVIRONMENT)
-    yield folder
-    remove_cluster(folder, ENVIRONMENT)
+    with cluster_in(tmp_path_factory.mktemp("backup") / "taskyard", "embedded", 1) as made:
+        yield made
 
 
 def test_a_restored_cluster_has_all_that_was_there_at_the_backup_and_goes_on_from_it(clone: Path) -> None:

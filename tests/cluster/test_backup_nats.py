@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.backups import ENVIRONMENT, backup, begin_job, results
-from tests.cluster.clone import make_clone, remove_cluster, typed
+from tests.cluster.backups import ENVIRONMENT, backup, begin_job, cluster_in, results
+from tests.cluster.clone import typed
 from tests.harness import wait_until
 
 TASKS = 200
@@ -17,13 +17,8 @@ TASKS = 200
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cluster of a NATS server, two masters and two workers."""
-    folder = tmp_path_factory.mktemp("backup") / "taskyard"
-    make_clone(folder)
-    typed("deploy/choose-engine.sh nats-single && deploy/choose-images.sh && docker compose build --quiet", folder, ENVIRONMENT)
-    remove_cluster(folder, ENVIRONMENT)
-    typed("docker compose up --detach --wait --scale master=2 --scale worker=2 master worker", folder, ENVIRONMENT)
-    yield folder
-    remove_cluster(folder, ENVIRONMENT)
+    with cluster_in(tmp_path_factory.mktemp("backup") / "taskyard", "nats-single", 2) as made:
+        yield made
 
 
 def test_all_masters_go_on_with_a_backup_and_what_was_there_is_kept(clone: Path) -> None:

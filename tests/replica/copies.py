@@ -6,8 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from bench.nats_servers import NatsServers
 from master import sql
+from master.replica import log as log_module
 from master.replica.log import Log
 from master.replica.store import ReplicaStore
 from master.store import FILE, Store
@@ -30,6 +33,16 @@ def put(store: Store, seq: int, size: int = 10) -> None:
     """Add an item of so many bytes, and commit."""
     store.change(sql.ADD_ITEM, seq, "task", b"x" * size)
     store.commit()
+
+
+def with_snapshot(make: Make, monkeypatch: pytest.MonkeyPatch, many: int, size: int = 10) -> ReplicaStore:
+    """A leader that has put so many items and cut the log off: no more than two messages are before its snapshot."""
+    monkeypatch.setattr(log_module, "KEPT", 2)
+    leader = leading(make("a"))
+    for seq in range(1, many + 1):
+        put(leader, seq, size)
+    leader.save_snapshot()
+    return leader
 
 
 def items(store: Store) -> list[int]:

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 import pytest
 
-from master.replica import log as log_module
 from master.replica.snapshots import Gone
 from master.replica.store import ReplicaStore
 from master.store import LeadLost, Store
 from taskyard.errors import StoreFull, Unreachable
 from tests.nats_member import NewQueue
-from tests.replica.copies import Make, items, leading, lose_log, put, same
+from tests.replica.copies import Make, items, leading, lose_log, put, same, with_snapshot
 
 
 class Crash(BaseException):
@@ -48,11 +47,8 @@ def test_a_snapshot_of_a_lost_history_is_not_loaded_though_its_place_is_later(ma
 def test_a_master_that_dies_before_its_claim_leaves_the_log_and_its_snapshots_as_they_are(
     make: Make, queue: NewQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "KEPT", 2)
-    leader, other = leading(make("a")), make("b")
-    for seq in range(1, 11):
-        put(leader, seq)
-    leader.save_snapshot()
+    leader = with_snapshot(make, monkeypatch, 10)
+    other = make("b")
     put(leader, 11)
     other.catch_up()
     leader.close()
@@ -72,11 +68,7 @@ def test_a_master_that_dies_before_its_claim_leaves_the_log_and_its_snapshots_as
 def test_a_snapshot_that_is_not_whole_takes_no_other_ones_place(
     make: Make, queue: NewQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "KEPT", 2)
-    leader = leading(make("a"))
-    for seq in range(1, 11):
-        put(leader, seq)
-    leader.save_snapshot()
+    leader = with_snapshot(make, monkeypatch, 10)
 
     def cut_off(*_: object, **__: object) -> None:
         raise OSError("cut off")

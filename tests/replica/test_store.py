@@ -19,7 +19,7 @@ from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable, WrongKey
 from taskyard.urls import parse_nats_url
 from tests.nats_member import NewQueue
-from tests.replica.copies import Forgetful, Make, items, kept_beside, leading, put, same
+from tests.replica.copies import Forgetful, Make, items, kept_beside, leading, put, same, with_snapshot
 
 # Histories
 
@@ -152,11 +152,7 @@ def test_a_copy_that_knows_more_than_the_log_gives_way_where_that_has_gone_on(fo
 def test_a_follower_begins_with_a_snapshot_where_the_log_begins_later(
     make: Make, queue: NewQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "KEPT", 2)
-    leader = leading(make("a"))
-    for seq in range(1, 11):
-        put(leader, seq, 100_000)
-    leader.save_snapshot()
+    leader = with_snapshot(make, monkeypatch, 10, 100_000)
     put(leader, 11)
     assert queue.log.state().first == leader.applied - 3
     follower = make("b")

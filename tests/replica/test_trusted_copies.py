@@ -27,7 +27,7 @@ from taskyard.broker import Broker
 from taskyard.errors import StoreBroken, StoreFull, Unreachable
 from taskyard.urls import NatsUrl
 from tests.nats_member import NewQueue
-from tests.replica.copies import Make, items, kept_beside, leading, lose_log, put, same
+from tests.replica.copies import Make, items, kept_beside, leading, lose_log, put, same, with_snapshot
 
 GARBAGE = b"\xff" * 4096
 
@@ -191,11 +191,7 @@ def test_a_message_that_a_server_has_not_yet_is_no_beginning_of_the_log(
 def test_a_snapshot_whose_place_a_server_has_not_yet_is_asked_for_again(
     make: Make, queue: NewQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_module, "KEPT", 2)
-    leader = leading(make("a"))
-    for seq in range(1, 10):
-        put(leader, seq)
-    leader.save_snapshot()
+    leader = with_snapshot(make, monkeypatch, 9)
     follower = make("b")
     with monkeypatch.context() as patch:
         patch.setattr(queue.log, "read", gone)
@@ -225,11 +221,7 @@ def test_a_snapshot_that_is_not_listed_is_looked_for_a_few_times(
 
 
 def test_a_snapshot_of_which_a_part_is_gone_is_not_loaded(make: Make, queue: NewQueue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log_module, "KEPT", 2)
-    leader = leading(make("a"))
-    for seq in range(1, 10):
-        put(leader, seq, 100_000)
-    leader.save_snapshot()
+    leader = with_snapshot(make, monkeypatch, 9, 100_000)
     log = queue.log
     assert log._run(log._js.delete_msg(log._streams.snapshots, 2))
     follower = make("b")

@@ -18,8 +18,9 @@ from master.store import FILE, LeadLost, Store
 from taskyard.broker import Broker
 from taskyard.errors import SettingsError, StoreBroken, StoreFull, Unreachable, WrongKey
 from taskyard.urls import parse_nats_url
+from tests.harness import wait_until
 from tests.nats_member import NewQueue
-from tests.replica.copies import Forgetful, Make, items, kept_beside, leading, put, same, with_snapshot
+from tests.replica.copies import Forgetful, Make, answers, items, kept_beside, leading, put, same, with_snapshot
 
 # Histories
 
@@ -315,6 +316,7 @@ def test_a_leader_that_nats_does_not_answer_leads_no_more(tmp_path: Path, monkey
         log.state()
     servers.all[0].start()
     servers.wait_until_ready()
+    wait_until(lambda: answers(log), "it is connected again")
     store.close()
     again = leading(ReplicaStore(tmp_path / "a", log))
     put(again, 2)

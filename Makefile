@@ -110,7 +110,8 @@ mail: host ## The example: send 50 mails through the cluster to a real SMTP serv
 
 .PHONY: test
 test: host test-tools nats-server $(VENV)/.installed .venv-audit/.installed lint ## Check everything; brings up clusters of its own
-	$(RUN)/pytest
+	$(RUN)/pytest -n 2 -m "not alone"
+	$(RUN)/pytest -m alone
 
 .PHONY: test-tools
 test-tools:

@@ -1,10 +1,15 @@
-"""For all tests: a behaviour that does not hold shows its values, though it stands in no test file; so does what was measured."""
+"""For all tests: a behaviour that does not hold shows its values, though it stands in no test file; so does what was measured.
+
+And how `pytest -n` deals them out: with them go two processes, so that one waits for containers while the other computes.
+"""
 
 import resource
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.certificates import make_certificates
 from tests.measured import measured
@@ -15,6 +20,23 @@ pytest.register_assert_rewrite(
 
 DESCRIPTORS = 1024
 """What a login has on most systems: who leaves descriptors open is found out here, however many this machine allows."""
+
+
+ON_DOCKER = ("tests/cluster/", "tests/deploy/", "tests/monitoring/", "tests/swarm/")
+
+
+class Dealer(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a file's tests to one process, since they share its fixtures, and all that need Docker to the same one: names of
+    projects, published ports and the engine's load are theirs alone."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "on docker" if nodeid.startswith(ON_DOCKER) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Dealer:
+    # In the order of the folders, not the largest file first: those on Docker take longest, and are the fewest.
+    config.option.loadscopereorder = False
+    return Dealer(config, log)
 
 
 def pytest_configure() -> None:
@@ -36,6 +58,17 @@ def certs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tls") / "certs"
     make_certificates(folder)
     return folder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:  # one of several processes
+        output["measured"] = measured
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    measured.extend(getattr(node, "workeroutput", {}).get("measured", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,6 +16,8 @@ from tests.contract.master_process import MasterProcess
 from tests.harness import done
 from tests.measured import tell
 
+pytestmark = pytest.mark.alone
+
 WAITING = 1_000_000
 SERIES = 1000
 """Tasks in one; each second series has another priority and name, so that the backlog has several heads."""

@@ -20,6 +20,8 @@ from tests.contract.master_process import MasterProcess
 from tests.harness import done, task, wait_until
 from tests.measured import tell
 
+pytestmark = pytest.mark.alone
+
 FEW, MANY = 4, 1000
 TRIPS, TASKS = 200, 10_000
 DESCRIPTORS = 4096

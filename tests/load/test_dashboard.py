@@ -26,6 +26,8 @@ from tests.dashboard_page.running import FULL, Dashboard, browsing, signed_in
 from tests.harness import done, failed, wait_until
 from tests.measured import tell
 
+pytestmark = pytest.mark.alone
+
 TASKS, WORKERS = 100_000, 200
 JOBS, SERIES = 100, 1000
 BROKEN = 100

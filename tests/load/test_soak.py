@@ -14,6 +14,8 @@ from tests.contract.master_process import MasterProcess
 from tests.harness import wait_until
 from tests.measured import tell
 
+pytestmark = pytest.mark.alone
+
 JOBS, TASKS = 100, 5000
 EARLY = JOBS // 10
 PAYLOAD = b"p" + b"x" * 300

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,15 @@ def supervisor_of(n: int) -> int:
     return os.getppid()
 
 
-def own_threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("taskyard-")]
+@pytest.fixture
+def own_threads() -> Callable[[], list[str]]:
+    """Names of a client's threads that were not there before the test: other tests' queues may have some."""
+    before = set(threading.enumerate())
+
+    def names() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("taskyard-") and one not in before]
+
+    return names
 
 
 def count_open(cluster: Cluster) -> int:
@@ -206,7 +213,7 @@ def test_a_cluster_that_was_passed_in_stays_open_for_the_next_call(workers: list
 
 
 @pytest.mark.usefixtures("settings")
-def test_the_settings_say_where_the_cluster_is_and_nothing_stays_open() -> None:
+def test_the_settings_say_where_the_cluster_is_and_nothing_stays_open(own_threads: Callable[[], list[str]]) -> None:
     with joblib.parallel_config(backend="taskyard"):
         for _ in range(2):
             assert Parallel()(delayed(abs)(-n) for n in range(3)) == [0, 1, 2]
@@ -219,7 +226,7 @@ def test_the_settings_say_where_the_cluster_is_and_nothing_stays_open() -> None:
 
 
 @pytest.mark.usefixtures("settings")
-def test_two_parallels_may_be_open_at_the_same_time(gate: Gate) -> None:
+def test_two_parallels_may_be_open_at_the_same_time(own_threads: Callable[[], list[str]], gate: Gate) -> None:
     with joblib.parallel_config(backend="taskyard"):
         late = Parallel(return_as="generator", batch_size=1)(delayed(held)(str(gate.folder)) for _ in range(1))
         assert Parallel()(delayed(abs)(-n) for n in range(3)) == [0, 1, 2]

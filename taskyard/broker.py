@@ -55,7 +55,7 @@ class Broker:
         """That of the present connection, or of the last one."""
         self._urls = [f"{'nats' if context is None else 'tls'}://{server}" for server in url.servers]
         self._user = user
-        # Not that of all, lest a client hears what masters are answered (deploy/nats/node.conf).
+        # Not that of all, lest a client hears what masters are answered (deploy/nats/server.conf).
         self._inbox = f"_INBOX_{re.sub(r'[^A-Za-z0-9]', '_', user)}".encode()
         self._password = password
         self._last_password: str | None = None

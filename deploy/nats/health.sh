@@ -1,8 +1,9 @@
 #!/bin/sh
-# Whether this node of NATS serves, as the image's health check. Not whether it has met the others: one that has lost them is not to
-# be started anew for that. But once, at its cluster's first start, it is: of nodes that start within the same tenth of a second, one
-# stays out of JetStream's cluster for good now and then (one start in 40, nats-server 2.10.27), connected to all, until somebody
-# starts it again. Nobody can tell which one it is, so those that don't lead end one after the other, until all belong to it.
+# Whether this server of NATS serves, as the image's health check. Not whether it has met the others: one that has lost them is not
+# to be started anew for that. But once, at its cluster's first start, it is: of servers that start within the same tenth of a
+# second, one stays out of JetStream's cluster for good now and then (one start in 40, nats-server 2.10.27), connected to all, until
+# somebody starts it again. Nobody can tell which one it is, so those that don't lead end one after the other, until all belong to
+# it.
 set -eu
 
 ask() { wget -q -T 3 -O - "http://127.0.0.1:8222$1"; }
@@ -11,26 +12,26 @@ number_in() { echo "$2" | sed -n "s/^ *\"$1\": \([0-9]*\).*/\1/p" | grep . || ec
 ask "/healthz?js-enabled-only=true" >/dev/null
 # Looks at a cluster that is not whole; gone over to `joined` once it was.
 looks=/data/first-looks starts=/data/first-starts joined=/data/joined
-nodes=0 place=0
-for node in ${NATS_NODES:-}; do
-  nodes=$((nodes + 1))
-  if [ "$node" = "$NATS_NAME" ]; then place=$nodes; fi
+servers=0 place=0
+for server in ${NATS_SERVERS:-}; do
+  servers=$((servers + 1))
+  if [ "$server" = "$NATS_NAME" ]; then place=$servers; fi
 done
-if [ "$nodes" -lt 2 ] || [ -e "$joined" ]; then exit 0; fi
+if [ "$servers" -lt 2 ] || [ -e "$joined" ]; then exit 0; fi
 cluster=$(ask /jsz)
-if [ "$(number_in cluster_size "$cluster")" -ge "$nodes" ]; then
+if [ "$(number_in cluster_size "$cluster")" -ge "$servers" ]; then
   : >"$joined"
   rm -f "$looks" "$starts"
 elif [ -e "$starts" ] && [ "$(wc -l <"$starts")" -ge 3 ]; then
   : # It does not help: whoever looks at the others finds out why.
 elif echo "$cluster" | grep -q '"leader": "' && ! echo "$cluster" | grep -q "\"leader\": \"$NATS_NAME\"" &&
-  [ "$(number_in num_routes "$(ask /routez)")" -ge $((nodes - 1)) ]; then
-  echo "$NATS_NAME sees all nodes, but not all in JetStream's cluster" >>"$looks"
-  # Three looks later than the node before it, which is enough for that one to be back.
+  [ "$(number_in num_routes "$(ask /routez)")" -ge $((servers - 1)) ]; then
+  echo "$NATS_NAME sees all servers, but not all in JetStream's cluster" >>"$looks"
+  # Three looks later than the server before it, which is enough for that one to be back.
   if [ "$(wc -l <"$looks")" -ge $((3 * place)) ]; then
     rm -f "$looks"
     date >>"$starts"
-    echo "start-nats: not all nodes are in JetStream's cluster: $NATS_NAME starts again" >/proc/1/fd/2 || true
+    echo "start-nats: not all servers are in JetStream's cluster: $NATS_NAME starts again" >/proc/1/fd/2 || true
     kill -TERM 1
   fi
 fi

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Starts a node of NATS, as the image's entrypoint. Settings: NATS_NAME, this node's name in the network, and NATS_NODES, the names of
-# all with a space between them; NATS_DISK, what its files may take, such as 16GB; NATS_SYNC, always or a time such as 10s.
+# Starts a server of NATS, as the image's entrypoint. Settings: NATS_NAME, this server's name in the network, and NATS_SERVERS, the
+# names of all with a space between them; NATS_DISK, what its files may take, such as 16GB; NATS_SYNC, always or a time such as 10s.
 # Passwords of the users master, client and route come from /run/secrets/taskyard_nats_*; where none is there, from the
-# volumes at /run/taskyard-nats, which all programs have, and /run/taskyard-nats-master: the first node to start makes them.
+# volumes at /run/taskyard-nats, which all programs have, and /run/taskyard-nats-master: the first server to start makes them.
 set -eu
 
 fail() { echo "start-nats: $1" >&2; exit 78; }
 
-# A hard link is made whole or not at all, and never over another: nodes that start together agree on the first one's.
+# A hard link is made whole or not at all, and never over another: servers that start together agree on the first one's.
 make_password() {
   fresh=$(mktemp "$1.XXXXXX") || fail "$1 can't be made: is the volume there, may uid $(id -u) write to it?"
   head -c 32 /dev/urandom | base64 | tr '+/' '-_' | tr -d '=\n' >"$fresh"
@@ -33,7 +33,7 @@ password_of() {
 }
 
 NATS_NAME=${NATS_NAME:-nats1}
-NATS_NODES=${NATS_NODES:-$NATS_NAME}
+NATS_SERVERS=${NATS_SERVERS:-$NATS_NAME}
 NATS_DISK=${NATS_DISK:-16GB}
 NATS_SYNC=${NATS_SYNC:-always}
 NATS_MASTER_PASSWORD=$(password_of master)
@@ -41,13 +41,13 @@ NATS_CLIENT_PASSWORD=$(password_of client)
 NATS_ROUTE_PASSWORD=$(password_of route)
 route=${NATS_ROUTE_PASSWORD#\"}
 NATS_ROUTES=""
-# With a route to itself, which comes to nothing: a cluster that begins takes the number of routes for its size, and with one too few
-# the third node may stay out of it for good.
-for node in $NATS_NODES; do
-  NATS_ROUTES="$NATS_ROUTES${NATS_ROUTES:+, }nats://route:${route%\"}@$node:6222"
+# With a route to itself, which comes to nothing: a cluster that begins takes the number of routes for its size, and with one too
+# few the third server may stay out of it for good.
+for server in $NATS_SERVERS; do
+  NATS_ROUTES="$NATS_ROUTES${NATS_ROUTES:+, }nats://route:${route%\"}@$server:6222"
 done
 configuration=cluster.conf
-if [ "$NATS_NODES" = "$NATS_NAME" ]; then configuration=node.conf; fi
+if [ "$NATS_SERVERS" = "$NATS_NAME" ]; then configuration=server.conf; fi
 NATS_ROUTES="[$NATS_ROUTES]"
 export NATS_NAME NATS_DISK NATS_SYNC NATS_MASTER_PASSWORD NATS_CLIENT_PASSWORD NATS_ROUTE_PASSWORD NATS_ROUTES
 exec nats-server --config "/etc/taskyard-nats/$configuration" "$@"

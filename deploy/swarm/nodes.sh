@@ -67,7 +67,7 @@ make_objects() {
       say "made the secret ${STACK_NAME}_$name"
     fi
   done
-  NATS_CONFIG=${STACK_NAME}_nats_$(sha256sum <deploy/nats/node.conf | cut -c 1-12)
+  NATS_CONFIG=${STACK_NAME}_nats_$(sha256sum <deploy/nats/server.conf | cut -c 1-12)
   export NATS_CONFIG
-  manager config inspect "$NATS_CONFIG" >/dev/null 2>&1 || manager config create "$NATS_CONFIG" deploy/nats/node.conf >/dev/null
+  manager config inspect "$NATS_CONFIG" >/dev/null 2>&1 || manager config create "$NATS_CONFIG" deploy/nats/server.conf >/dev/null
 }

@@ -29,13 +29,13 @@ SPIED = (">", "*.log.*", "_INBOX.>", "_INBOX_master.>", "$JS.>")
 @pytest.fixture
 def url(tmp_path: Path) -> Iterator[NatsUrl]:
     port = free_port()
-    conf = (NATS / "node.conf").read_text()
+    conf = (NATS / "server.conf").read_text()
     for shipped, here in (("port: 4222", f"port: {port}"), (":8222", f":{free_port()}"), ('"/data"', f'"{tmp_path}/data"')):
         assert shipped in conf
         conf = conf.replace(shipped, here)
-    (tmp_path / "node.conf").write_text(conf)
+    (tmp_path / "server.conf").write_text(conf)
     (tmp_path / "tls.conf").touch()
-    command = [program(), "--config", str(tmp_path / "node.conf"), "--log", str(tmp_path / "log")]
+    command = [program(), "--config", str(tmp_path / "server.conf"), "--log", str(tmp_path / "log")]
     with subprocess.Popen(command, env=os.environ | SETTINGS) as server:
         yield parse_nats_url(f"nats://127.0.0.1:{port}/q")
         server.terminate()

@@ -18,7 +18,7 @@ from time import localtime, strftime
 from typing import BinaryIO
 
 from master import sql
-from master.copies import PIECE_BYTES
+from master.backup_copy import PIECE_BYTES
 from master.keyring import keyring_of
 from master.program import own_queue
 from master.store import FILE

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 from master import rules, sql
 from master.backlog import Backlog
-from master.copies import Copy
+from master.backup_copy import Copy
 from master.gauges import Gauges
 from master.items import Items
 from master.leases import Held, Leases, Session

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from master.copies import KEPT_SECONDS
+from master.backup_copy import KEPT_SECONDS
 from master.engine import Engine
 from master.store import FILE, Store
 from taskyard.errors import BadRequest, StoreFull

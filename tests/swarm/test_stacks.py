@@ -20,6 +20,7 @@ from tests.swarm.seen import NatsWatch, all_well, kill_leader, place_of, statuse
 
 MANAGER_URL = "manager://master:5000"
 NATS_URL = "nats://nats1:4222,nats2:4222,nats3:4222"
+LEAST_TASKS = 20_000
 
 
 class Load:
@@ -186,6 +187,7 @@ def test_rolling_servers_a_bad_version_a_host_cut_off_one_crashed_and_the_logs_l
     each_server_is_rolled_once_the_one_before_has_caught_up_and_a_bad_version_is_taken_back(rig, clone, settings)
     rolled = time.time()
     at = strike_and_mend(rig)
+    load.wait_for(LEAST_TASKS)
     ended = load.end()
     times = ended.pop("times")
     at = [("three NATS servers rolled, a bad version of the workers taken back", began), ("", rolled), *at, ("", time.time())]
@@ -196,6 +198,7 @@ def test_rolling_servers_a_bad_version_a_host_cut_off_one_crashed_and_the_logs_l
     del ended["hosts"]
     assert ended.pop("most_attempts") <= 3
     sent = ended.pop("sent")
+    tell(f"{sent:,} tasks meanwhile, each of which has one result")
     assert ended == {"results": sent, "faults": [], "wrong": [], "why": []}
     assert str(sent) in rig.deploy("run python -m taskyard verify").replace(",", "")
 

@@ -58,6 +58,7 @@ def crash(container: Container) -> None:
     wait_until(is_back, f"{container.name} runs again")
 
 
+@pytest.mark.alone
 def test_ten_thousand_tasks_get_one_right_result_each_though_workers_and_master_are_killed_restarted_and_scaled(
     cluster: Project,
 ) -> None:
@@ -91,6 +92,7 @@ def test_ten_thousand_tasks_get_one_right_result_each_though_workers_and_master_
     assert ended == {"results": 10_000, "faults": [], "wrong": []}
 
 
+@pytest.mark.alone
 def test_a_worker_killed_while_it_waits_never_takes_the_next_task_with_it(cluster: Project, asker: Asker) -> None:
     answered, seconds = 0, []
     for n in range(ROUNDS):
@@ -106,6 +108,7 @@ def test_a_worker_killed_while_it_waits_never_takes_the_next_task_with_it(cluste
     assert max(seconds) < 1
 
 
+@pytest.mark.alone
 def test_a_worker_of_the_tutorial_killed_in_get_never_takes_the_next_item_with_it(cluster: Project) -> None:
     ended = json.loads(cluster.python("-m", "tests.cluster.driver.killed_in_get", str(ROUNDS)).splitlines()[-1])
     tell(f"tutorial's worker killed in get(): {ended['reached']} of {ROUNDS} items reached another, the slowest in"

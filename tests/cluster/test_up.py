@@ -39,6 +39,7 @@ except OSError:
 """
 
 
+@pytest.mark.alone
 def test_up_prints_ten_right_results_within_ten_seconds_and_down_of_the_idle_cluster_takes_less_than_three(
     project: Callable[..., Project],
 ) -> None:

@@ -10,6 +10,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import PIPE
 
+import pytest
+
 from tests.contract.master_process import MasterProcess
 from tests.hostile.attacker import Attacker
 from tests.hostile.honest import PATIENCE, Honest, descriptors_of, memory_of, wait_until_all_left
@@ -46,6 +48,7 @@ def seconds_to_join(master: MasterProcess) -> float:
         return time.monotonic() - started
 
 
+@pytest.mark.alone
 def test_thousands_of_silent_strangers_keep_no_newcomer_out_and_hardly_slow_who_is_there(
     master: MasterProcess, honest: Honest
 ) -> None:

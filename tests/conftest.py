@@ -1,6 +1,6 @@
 """For all tests: a behaviour that does not hold shows its values, though it stands in no test file; so does what was measured.
 
-And how `pytest -n` deals them out: with them go two processes, so that one waits for containers while the other computes.
+And how `pytest -n 2` deals them out: one process waits for containers while the other computes.
 """
 
 import resource

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from docker.errors import APIError
 
 from tests.cluster.project import ROOT, SHIPPED, Project, inside
 from tests.harness import wait_until
@@ -45,7 +46,10 @@ def cluster(tmp_path: Path) -> Iterator[Project]:
 
 def have_joined(cluster: Project) -> bool:
     """Whether each has noted that all belong to JetStream's cluster."""
-    return all(inside(cluster.container(name), "ls", "/data/joined") == "/data/joined\n" for name in NAMES)
+    try:
+        return all(inside(cluster.container(name), "ls", "/data/joined") == "/data/joined\n" for name in NAMES)
+    except APIError:  # one of them is just starting again
+        return False
 
 
 def state(cluster: Project, name: str) -> dict[str, Any]:

@@ -38,8 +38,8 @@ WRONG_LAST = (10071, 10164, 10070)
 FULL = (10023, 10047, 10077)
 """What it says when there is no room."""
 NO_STREAM = 10059
-ASK_SECONDS = 0.5
-"""For so long masters that have more than the log are heard."""
+ASK_SECONDS = 2.0
+"""For so long masters that have more than the log are heard, be their hosts busy. Where none has, NATS says so at once."""
 T = TypeVar("T")
 logger = get_logger("master")
 

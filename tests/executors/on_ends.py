@@ -96,7 +96,7 @@ def shutdown_without_waiting_returns_at_once_and_the_calls_still_end(kind: Kind)
 @behaviour
 def shutdown_can_cancel_what_waits_and_lets_end_what_runs(kind: Kind) -> None:
     executor = kind()
-    futures = fill(executor, kind, 0.4)
+    futures = fill(executor, kind, 1.0)
     executor.shutdown(cancel_futures=True)
     assert all(future.done() for future in futures)
     cancelled = [future.cancelled() for future in futures]

@@ -39,15 +39,20 @@ unsettled() {
     '{{.Spec.Name}} {{.Spec.TaskTemplate.ContainerSpec.Image}} {{.Spec.Mode.Replicated.Replicas}} {{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}')
 }
 
-# SERVICES...: of each, what the task that failed last, or can't begin, has said.
+# SERVICES...: of each, what the tasks that failed last, or can't begin, have said: up to the first that has said anything.
 tell_failures() {
-  local service tasks id state error
+  local service tasks id state error told
   for service in "$@"; do
     mapfile -t tasks < <(manager service ps -q --no-trunc "$service")
-    IFS='|' read -r _ id state error < <(manager inspect --type task --format '{{json .Status.Timestamp}}|{{.ID}}|{{.Status.State}}|{{.Status.Err}}' "${tasks[@]}" |
-      grep -E '\|(failed|rejected|starting|pending)\|' | sort -r) || continue
-    say "$service: $state ${error:-}"
-    manager service logs --raw --tail 5 "$id" 2>&1 | sed "s/^/$service: /" >&2 || true
+    while IFS='|' read -r _ id state error; do
+      say "$service: $state ${error:-}"
+      told=$(manager service logs --raw --tail 5 "$id" 2>&1) || true
+      if [[ -n $told ]]; then
+        printf '%s\n' "$told" | sed "s/^/$service: /" >&2
+        break
+      fi
+    done < <(manager inspect --type task --format '{{json .Status.Timestamp}}|{{.ID}}|{{.Status.State}}|{{.Status.Err}}' "${tasks[@]}" |
+      grep -E '\|(failed|rejected|starting|pending)\|' | sort -r | head -n 3)
   done
 }
 

@@ -50,7 +50,11 @@ class Host:
         self.namespace = f"{NAME}{number}"
         self.address = f"{NETWORK}.{10 + number}"
         self.folder = folder / str(number)
-        self.folder.mkdir(parents=True)
+        # What managers agree upon is kept in memory: one disk serves all hosts here, and the tests beside; where it takes long,
+        # they lose their leader.
+        swarm = self.folder / "data/swarm"
+        swarm.mkdir(parents=True)
+        run("mount", "-t", "tmpfs", "-o", "mode=700", "tmpfs", swarm)
         self.socket = f"unix://{self.folder}/docker.sock"
         self._engine: subprocess.Popen[bytes] | None = None
 

@@ -66,7 +66,6 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         output["measured"] = measured
 
 
-@pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     measured.extend(getattr(node, "workeroutput", {}).get("measured", ()))
 

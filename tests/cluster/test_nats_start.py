@@ -58,7 +58,7 @@ def state(cluster: Project, name: str) -> dict[str, Any]:
 
 
 def looks_at(cluster: Project, name: str) -> set[str]:
-    """When its health was asked for."""
+    """When its health was asked for lately: Docker tells the last five."""
     return {look["Start"] for look in state(cluster, name)["Health"]["Log"]}
 
 
@@ -80,7 +80,7 @@ def test_one_starts_again_while_another_is_outside_and_none_does_for_one_that_is
 
     def looked_often() -> bool:
         for name, looks in seen.items():
-            looks |= looks_at(cluster, name)  # Docker tells the last five
+            looks |= looks_at(cluster, name)
         return all(len(looks) > LOOKS + 5 for looks in seen.values())
 
     wait_until(looked_often, "their health was asked for more often than it takes to start again", 90)

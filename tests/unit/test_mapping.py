@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,13 +13,25 @@ from taskyard.calls import MANY, OneOutcome
 from taskyard.codec import decode, encode, encode_error
 from taskyard.errors import TaskFailed
 from taskyard.futures import Block, End, OpenCalls
-from taskyard.mapping import CHUNK_BYTES, LONGEST_CHUNK, PROBES, WINDOW_BYTES, Mapping
+from taskyard.mapping import AT_ONCE_SECONDS, CHUNK_BYTES, LONGEST_CHUNK, PROBES, SLOW_SOURCE, WINDOW_BYTES, Mapping
+
+
+class Clock:
+    """Goes only as a test says."""
+
+    def __init__(self) -> None:
+        self.now = 1.0
+
+    def monotonic(self) -> float:
+        return self.now
 
 
 @pytest.fixture(autouse=True)
-def _no_time_goes_by(monkeypatch: pytest.MonkeyPatch) -> None:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """Else a source counts as a slow one whenever this machine is busy."""
-    monkeypatch.setattr("taskyard.mapping.time", SimpleNamespace(monotonic=lambda: 1.0))
+    made = Clock()
+    monkeypatch.setattr("taskyard.mapping.time", made)
+    return made
 
 
 def square(n: Any) -> Any:
@@ -204,6 +215,22 @@ def test_arguments_are_taken_as_they_are_when_the_source_brings_them() -> None:
             yield shared
 
     assert list(begin(workers, source(), chunksize=5)) == list(range(20))
+
+
+def test_what_a_slow_source_brings_is_sent_at_once_and_results_do_not_wait_for_more_of_it(clock: Clock) -> None:
+    taken: list[int] = []
+
+    def source() -> Iterator[int]:
+        for n in range(1000):
+            clock.now += 2 * SLOW_SOURCE
+            taken.append(n)
+            yield n
+
+    workers = Workers()
+    results = begin(workers, source(), chunksize=50)
+    assert [next(results), next(results)] == [0, 1]
+    assert len(taken) < 2 * AT_ONCE_SECONDS / (2 * SLOW_SOURCE), "hardly more than before anybody asked"
+    assert set(workers.sizes()) == {1}
 
 
 def test_a_call_that_is_a_task_of_its_own_is_not_one_of_many() -> None:

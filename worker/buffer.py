@@ -45,6 +45,13 @@ class Buffer:
             tasks -= size
         return taken
 
+    def take_behind(self, tasks: int) -> list[LeaseSeries]:
+        """All but the first so many tasks."""
+        first = self.take(tasks)
+        behind = self.take(self.tasks)
+        self.put_back(first)
+        return behind
+
     def put_back(self, leases: Sequence[LeaseSeries]) -> None:
         """Let those that were taken be the first again."""
         self._waiting.extendleft(reversed(leases))

@@ -12,6 +12,8 @@ AHEAD_SECONDS = 0.1
 CHUNK_SECONDS = 0.02
 """Work that goes to a slot in one message, about."""
 CHUNK_TASKS = 2000
+TOO_MANY = 10
+"""So many times what it should hold, a worker does not keep."""
 STALE_SECONDS = 0.25
 """What has waited so long behind a task that turned out long is given back for others."""
 WEIGHT = 0.3
@@ -46,6 +48,20 @@ class Pace:
         """How many more to lease when it holds so many; 0 while all slots have work and the rest is not worth a round trip."""
         room = self.to_hold() - held
         return room if room * 4 >= self.to_hold() or held < self._slots else 0
+
+    def to_keep(self, waiting: Iterable[LeaseSeries], tasks: int) -> int:
+        """How many of so many waiting tasks to keep: all, unless they have turned out to be far more work than was to be held."""
+        if tasks <= TOO_MANY * self.to_hold():
+            return tasks
+        ahead, keep, seconds = self._slots * AHEAD_SECONDS, 0, 0.0
+        for lease in waiting:
+            mean = self._means.get(lease.name, 0.0)  # of a name that is not known yet the first ones will tell
+            if seconds < ahead:
+                keep += min(math.ceil((ahead - seconds) / max(mean, 1e-6)), len(lease.payloads))
+            seconds += len(lease.payloads) * mean
+            if seconds > TOO_MANY * ahead:
+                return max(keep, self._slots)
+        return tasks
 
     def chunk(self, waiting: Iterable[LeaseSeries], tasks: int, idle_slots: int) -> int:
         """How many of so many waiting tasks the next of so many idle slots should get."""

@@ -174,6 +174,9 @@ class Supervisor:
                 slot.give(chunk)
             except OSError:  # it has just died; its sentinel will tell
                 self._buffer.put_back(slot.end_chunk())
+        keep = self._pace.to_keep(self._buffer, self._buffer.tasks)
+        if keep < self._buffer.tasks:  # leased while tasks were thought shorter
+            self._release(self._buffer.take_behind(keep))
         held = self._buffer.tasks + sum(slot.holding() for slot in self._slots)
         self._leaser.want(self._pace.room(held) if ready else 0)
         self._heart.info["busy"] = sum(slot.busy for slot in self._slots)

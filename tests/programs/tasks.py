@@ -71,6 +71,13 @@ def slow_square(n: int) -> int:
 
 
 @task
+def who(seconds: float) -> int:
+    """A little work; says which worker it was."""
+    time.sleep(seconds)
+    return os.getppid()
+
+
+@task
 def hold_the_lock(folder: str) -> None:
     """Keep the interpreter's lock: one call of C that takes for ever."""
     Gate(Path(folder)).pass_through("lock")

@@ -74,6 +74,27 @@ def test_the_very_first_task_may_be_a_long_one(seconds: float) -> None:
     assert chunk(made, leases("work", 10)) == 1
 
 
+def to_keep(pace: Pace, waiting: list[LeaseSeries]) -> int:
+    return pace.to_keep(waiting, sum(len(lease.payloads) for lease in waiting))
+
+
+def test_of_what_was_leased_while_tasks_were_thought_short_a_tenth_of_a_second_for_each_slot_is_kept() -> None:
+    made = pace(slots=2, short=0.00001)
+    waiting = leases("work", 4000)
+    assert to_keep(made, waiting) == 4000, "nobody knows yet"
+    made.learn("work", 0.02)
+    assert to_keep(made, waiting) == 10
+    assert to_keep(made, leases("short", 500) + waiting) == 500 + 10
+    made.learn("work", 60.0)
+    assert to_keep(made, waiting) == 2, "one a slot at least"
+
+
+def test_what_is_not_far_more_work_than_a_worker_should_hold_is_kept() -> None:
+    assert to_keep(pace(slots=1, work=0.02), leases("work", 50)) == 50
+    assert to_keep(pace(slots=1, work=0.02), leases("work", 61)) == 5
+    assert to_keep(pace(slots=1, short=0.00001, long=10.0), leases("short", 2000)) == 2000
+
+
 def test_a_long_task_goes_alone() -> None:
     assert chunk(pace(long=5.0), leases("long", 10)) == 1
 

@@ -45,12 +45,12 @@ class Buffer:
             tasks -= size
         return taken
 
-    def take_behind(self, tasks: int) -> list[LeaseSeries]:
-        """All but the first so many tasks."""
-        first = self.take(tasks)
-        behind = self.take(self.tasks)
+    def take_last(self, tasks: int) -> list[LeaseSeries]:
+        """The last so many tasks."""
+        first = self.take(self.tasks - tasks)
+        last = self.take(self.tasks)
         self.put_back(first)
-        return behind
+        return last
 
     def put_back(self, leases: Sequence[LeaseSeries]) -> None:
         """Let those that were taken be the first again."""

@@ -101,6 +101,10 @@ class Slot:
         """Whether its chunk holds something that has not begun."""
         return self.holding() > 1 and not self._retracting_since
 
+    def waiting(self) -> list[LeaseSeries]:
+        """What of its chunk has not begun."""
+        return [lease for _, lease in self._chunk.open(self._shared[slot.RUNNING] + 1, self._chunk.size)]
+
     def holding(self) -> int:
         """How many tasks of its chunk have no end yet."""
         return self._chunk.holding()

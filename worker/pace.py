@@ -12,8 +12,8 @@ AHEAD_SECONDS = 0.1
 CHUNK_SECONDS = 0.02
 """Work that goes to a slot in one message, about."""
 CHUNK_TASKS = 2000
-TOO_MANY = 10
-"""So many times what it should hold, a worker does not keep."""
+TOO_MUCH_SECONDS = 1.0
+"""Work for each slot that is not kept: it was leased, or handed to the slot, while tasks were thought shorter."""
 STALE_SECONDS = 0.25
 """What has waited so long behind a task that turned out long is given back for others."""
 WEIGHT = 0.3
@@ -49,19 +49,21 @@ class Pace:
         room = self.to_hold() - held
         return room if room * 4 >= self.to_hold() or held < self._slots else 0
 
-    def to_keep(self, waiting: Iterable[LeaseSeries], tasks: int) -> int:
-        """How many of so many waiting tasks to keep: all, unless they have turned out to be far more work than was to be held."""
-        if tasks <= TOO_MANY * self.to_hold():
-            return tasks
-        ahead, keep, seconds = self._slots * AHEAD_SECONDS, 0, 0.0
+    def too_many(self, waiting: Iterable[LeaseSeries], slots: int, rate: float) -> int:
+        """How many of the last of these tasks, which wait for so many slots, are more than they should have: mostly none.
+
+        ``rate``: tasks that have ended in each second of late, of each slot. One task that took long moves a mean, but not that.
+        """
+        tasks = keep = 0
+        seconds, ahead = 0.0, slots * AHEAD_SECONDS
         for lease in waiting:
-            mean = self._means.get(lease.name, 0.0)  # of a name that is not known yet the first ones will tell
+            mean = self._means.get(lease.name, 0.0)  # of a name that is not known yet the first one will tell
             if seconds < ahead:
                 keep += min(math.ceil((ahead - seconds) / max(mean, 1e-6)), len(lease.payloads))
+            tasks += len(lease.payloads)
             seconds += len(lease.payloads) * mean
-            if seconds > TOO_MANY * ahead:
-                return max(keep, self._slots)
-        return tasks
+        too_much = min(seconds, tasks / rate if rate else math.inf) > slots * TOO_MUCH_SECONDS
+        return max(0, tasks - max(keep, slots)) if too_much else 0
 
     def chunk(self, waiting: Iterable[LeaseSeries], tasks: int, idle_slots: int) -> int:
         """How many of so many waiting tasks the next of so many idle slots should get."""

@@ -60,7 +60,9 @@ class Supervisor:
         self._drain_by: float | None = None
         self.told_to_drain = False
         """Whether it was the queue that said so."""
-        self._turned = monotonic()
+        self._turned = self._looked = monotonic()
+        self._ended = 0
+        """Tasks, since it last looked whether it holds too many."""
         self._failure: BaseException | None = None
         self._selector = selectors.DefaultSelector()
         self._bell = Bell()
@@ -128,6 +130,7 @@ class Supervisor:
         if self._drain_by is not None:
             self._go_on_draining(self._drain_by)
         else:
+            self._leave_to_others()
             self._feed()
 
     def _take_arrived(self) -> None:
@@ -162,6 +165,21 @@ class Supervisor:
         if stuck == len(self._slots):
             self._release(self._buffer.take(self._buffer.tasks))
 
+    def _leave_to_others(self) -> None:
+        """Give back what turns out to be far more work than was to be held."""
+        elapsed = self._turned - self._looked
+        if elapsed < STALE_SECONDS:
+            return
+        rate = self._ended / elapsed / len(self._slots)
+        self._looked, self._ended = self._turned, 0
+        for slot in self._slots:
+            if slot.has_waiting() and self._pace.too_many(slot.waiting(), 1, rate):
+                slot.retract()
+        tasks = self._pace.too_many(self._buffer, len(self._slots), rate)
+        if tasks:
+            logger.debug("gives tasks back that take longer than was thought", tasks=tasks)
+            self._release(self._buffer.take_last(tasks))
+
     def _feed(self) -> None:
         ready = any(slot.ready for slot in self._slots)
         if not ready:  # all have died, and others need not wait for new ones
@@ -174,9 +192,6 @@ class Supervisor:
                 slot.give(chunk)
             except OSError:  # it has just died; its sentinel will tell
                 self._buffer.put_back(slot.end_chunk())
-        keep = self._pace.to_keep(self._buffer, self._buffer.tasks)
-        if keep < self._buffer.tasks:  # leased while tasks were thought shorter
-            self._release(self._buffer.take_behind(keep))
         held = self._buffer.tasks + sum(slot.holding() for slot in self._slots)
         self._leaser.want(self._pace.room(held) if ready else 0)
         self._heart.info["busy"] = sum(slot.busy for slot in self._slots)
@@ -273,6 +288,7 @@ class Supervisor:
                 counts[name] += len(report.values)
                 seconds[name] += report.seconds
         for name, count in counts.items():
+            self._ended += count
             self._pace.learn(name, seconds[name] / count)
         self._settler.add(outcomes)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import as_completed
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+import pytest
 
 from app.tasks import square
 from tests.contract.master_process import MasterProcess
@@ -14,17 +18,29 @@ MANY = 2_000
 SECONDS = 0.02
 
 
+@pytest.mark.parametrize(("before", "argument"), [(square, 7), (who, 0.0)], ids=["others", "the same"])
 def test_a_worker_that_comes_later_has_its_share_of_what_was_leased_while_tasks_were_thought_short(
-    own_master: MasterProcess, start_worker: StartWorker, connect: Connect
+    before: Callable[..., Any], argument: float, own_master: MasterProcess, start_worker: StartWorker, connect: Connect
 ) -> None:
     own_master.start()
     first = start_worker(own_master)
     cluster = connect(own_master)
-    assert len(list(cluster.map(square, range(MANY), chunksize=1))) == MANY
-    futures = [cluster.submit(who, SECONDS) for _ in range(MANY)]
-    assert futures[0].result(20) == first.pid
+    assert len(list(cluster.map(before, [argument] * MANY, chunksize=1))) == MANY
+    workers = cluster.map(who, [SECONDS] * MANY, chunksize=1)
+    assert next(workers) == first.pid
     second = start_worker(own_master)
     second.wait_for(READY)
-    after = sum(future.done() for future in futures)
-    by = [future.result() for future in as_completed(futures[after : after + 200], 30)]
-    assert by.count(second.pid) > 40, "half of them, about"
+    assert list(islice(workers, 400)).count(second.pid) > 40, "half of them, about, once it was there"
+
+
+def test_a_few_long_tasks_among_short_ones_make_no_worker_give_back_the_others(
+    own_master: MasterProcess, start_worker: StartWorker, connect: Connect
+) -> None:
+    own_master.start()
+    worker = start_worker(own_master, taskyard_log_level="debug")
+    cluster = connect(own_master)
+    seconds = [0.2 if n % 1000 == 999 else 0.0001 for n in range(12_000)]
+    assert set(cluster.map(who, seconds, chunksize=1)) == {worker.pid}
+    assert "gives tasks back" not in worker.log()
+    assert set(cluster.map(who, [SECONDS] * 100, chunksize=1)) == {worker.pid}
+    assert "gives tasks back" in worker.log(), "as these are: the log tells"

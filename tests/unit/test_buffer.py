@@ -94,13 +94,13 @@ def test_tasks_are_taken_in_their_order_whatever_series_they_came_in() -> None:
     assert (ids(buffer), buffer.take(1)) == ([], [])
 
 
-def test_all_behind_the_first_ones_can_be_taken() -> None:
+def test_the_last_ones_can_be_taken() -> None:
     buffer = Buffer()
     for lease in (*leased("a", "b"), run_of(4, 3)):
         buffer.append(lease)
-    assert names(buffer.take_behind(3)) == ["job-5", "job-6"]
+    assert names(buffer.take_last(2)) == ["job-5", "job-6"]
     assert ids(buffer) == ["a", "b", "job-4"]
-    assert (buffer.take_behind(3), ids(buffer)) == ([], ["a", "b", "job-4"])
+    assert (buffer.take_last(0), ids(buffer)) == ([], ["a", "b", "job-4"])
 
 
 def test_a_part_of_a_series_is_one_itself() -> None:

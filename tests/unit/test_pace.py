@@ -74,25 +74,29 @@ def test_the_very_first_task_may_be_a_long_one(seconds: float) -> None:
     assert chunk(made, leases("work", 10)) == 1
 
 
-def to_keep(pace: Pace, waiting: list[LeaseSeries]) -> int:
-    return pace.to_keep(waiting, sum(len(lease.payloads) for lease in waiting))
-
-
 def test_of_what_was_leased_while_tasks_were_thought_short_a_tenth_of_a_second_for_each_slot_is_kept() -> None:
-    made = pace(slots=2, short=0.00001)
+    made = pace(slots=2, short=0.00001, other=60.0)
     waiting = leases("work", 4000)
-    assert to_keep(made, waiting) == 4000, "nobody knows yet"
+    assert made.too_many(waiting, 2, 0.0) == 0, "nobody knows yet"
     made.learn("work", 0.02)
-    assert to_keep(made, waiting) == 10
-    assert to_keep(made, leases("short", 500) + waiting) == 500 + 10
+    assert made.too_many(waiting, 2, 50.0) == 4000 - 10
+    assert made.too_many(leases("short", 500) + waiting, 2, 50.0) == 4000 - 10
+    assert made.too_many(waiting + leases("short", 500), 1, 50.0) == 4500 - 5
     made.learn("work", 60.0)
-    assert to_keep(made, waiting) == 2, "one a slot at least"
+    assert made.too_many(waiting, 2, 0.0) == 4000 - 2, "one a slot at least"
 
 
-def test_what_is_not_far_more_work_than_a_worker_should_hold_is_kept() -> None:
-    assert to_keep(pace(slots=1, work=0.02), leases("work", 50)) == 50
-    assert to_keep(pace(slots=1, work=0.02), leases("work", 61)) == 5
-    assert to_keep(pace(slots=1, short=0.00001, long=10.0), leases("short", 2000)) == 2000
+def test_up_to_a_second_of_work_for_each_slot_is_kept() -> None:
+    made = pace(slots=1, short=0.0001, work=0.25)
+    assert (made.too_many(leases("work", 4), 1, 4.0), made.too_many(leases("work", 5), 1, 4.0)) == (0, 4)
+    assert (made.too_many(leases("work", 8), 2, 4.0), made.too_many(leases("work", 9), 2, 4.0)) == (0, 7)
+    assert (made.too_many(leases("short", 9_999), 1, 1.0), made.too_many(leases("short", 10_001), 1, 1.0)) == (0, 9_001)
+
+
+def test_one_task_that_took_long_gives_nothing_back_while_tasks_end_as_fast_as_before() -> None:
+    made = pace(slots=2, work=0.001)
+    made.learn("work", 1.0)
+    assert (made.too_many(leases("work", 200), 2, 100.0), made.too_many(leases("work", 201), 2, 100.0)) == (0, 199)
 
 
 def test_a_long_task_goes_alone() -> None:

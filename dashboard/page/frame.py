@@ -130,7 +130,8 @@ class Page:
                 ui.button("Leave it", on_click=lambda: dialog.submit(False)).props("flat autofocus")
                 ui.button(button, on_click=lambda: dialog.submit(True), color=None).props("outline").classes("bad")
         answer = await dialog
-        dialog.delete()
+        if not dialog.is_deleted:  # it is with its page, where that was left unanswered
+            dialog.delete()
         return bool(answer)
 
     # The header

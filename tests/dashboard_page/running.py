@@ -74,7 +74,11 @@ def signed_in(
     browser: Browser, dashboard: Dashboard, token: str = FULL, size: tuple[int, int] = DESKTOP, dark: bool = False
 ) -> Page:
     """A browser of its own that shows the first page."""
-    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light")
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",  # on a busy machine a click misses what moves
+    )
     page = context.new_page()
     page.set_default_timeout(20_000)
     page.goto(f"{dashboard.url}/sign-in#token={token}")

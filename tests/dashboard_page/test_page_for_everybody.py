@@ -25,6 +25,19 @@ FOCUSED = """(one => {
 })(document.activeElement)"""
 RARELY = "import dashboard.page.frame; dashboard.page.frame.PERIOD = 3600; from dashboard.__main__ import main; main()"
 """A dashboard whose pages are hardly ever renewed."""
+FORGETFUL = """
+import dashboard.page.mount
+from dashboard.__main__ import main
+from nicegui import Client
+dashboard.page.mount.RECONNECT_SECONDS = 0.1
+delete = Client.delete
+def delete_and_tell(client):
+    delete(client)
+    print("a page is gone", flush=True)
+Client.delete = delete_and_tell
+main()
+"""
+"""A dashboard that hardly waits for a page whose connection is lost, and tells when it does no more."""
 PATHS = ("/", "/workers", "/jobs", "/tasks", "/tasks?state=failed", "/task?id=job-0", "/task?id=job-1", "/task?id=nobody's")
 
 
@@ -199,6 +212,20 @@ def test_a_button_does_what_it_says_though_somebody_else_was_quicker(browser: Br
     expect(page.get_by_text("Paused: what runs goes on, nothing new begins.")).to_be_visible()
     assert harness.queue.stats()["paused"] is True
     page.context.close()
+    dashboard.close()
+
+
+def test_a_page_may_be_left_with_a_question_unanswered(browser: Browser, harness: Harness, tmp_path: Path) -> None:
+    harness.queue.submit([task("job-0")])
+    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", FORGETFUL))
+    page = signed_in(browser, dashboard)
+    page.goto(f"{dashboard.url}/task?id=job-0")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
+    gone = dashboard.log.read_text().count("a page is gone")
+    page.context.close()
+    wait_until(lambda: dashboard.log.read_text().count("a page is gone") > gone, "it is not waited for")
+    assert harness.queue.show(["job-0"])[0].state == "ready"
     dashboard.close()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from time import monotonic, monotonic_ns
 from typing import Any
 
@@ -35,6 +35,8 @@ class Slot:
         """The time limit in s for which it was killed."""
         self.stopped = False
         """Whether it was killed on purpose, so that nobody is to blame."""
+        self.ended = 0
+        """Tasks that have ended since the supervisor set it to 0."""
         self._chunk = Chunk()
         self._retracting_since = 0.0
         self._cancelled: tuple[int, float] | None = None  # index of a task that is tidying up, and until when it may
@@ -63,6 +65,7 @@ class Slot:
 
     def reported(self, first: int, values: list[bytes]) -> list[tuple[LeaseSeries, list[bytes]]]:
         """Results have come; returns them with their leases, but for those given back or cancelled meanwhile."""
+        self.ended += len(values)
         if self._cancelled is not None and first <= self._cancelled[0] < first + len(values):
             self._chunk.end(self._cancelled[0], self._cancelled[0] + 1)
             self._cancelled = None
@@ -101,9 +104,9 @@ class Slot:
         """Whether its chunk holds something that has not begun."""
         return self.holding() > 1 and not self._retracting_since
 
-    def waiting(self) -> list[LeaseSeries]:
-        """What of its chunk has not begun."""
-        return [lease for _, lease in self._chunk.open(self._shared[slot.RUNNING] + 1, self._chunk.size)]
+    def waiting(self) -> Iterator[LeaseSeries]:
+        """What of its chunk comes after what runs."""
+        return (lease for _, lease in self._chunk.open(self._shared[slot.RUNNING] + 1, self._chunk.size))
 
     def holding(self) -> int:
         """How many tasks of its chunk have no end yet."""

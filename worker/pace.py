@@ -13,9 +13,10 @@ CHUNK_SECONDS = 0.02
 """Work that goes to a slot in one message, about."""
 CHUNK_TASKS = 2000
 TOO_MUCH_SECONDS = 1.0
-"""Work for each slot that is not kept: it was leased, or handed to the slot, while tasks were thought shorter."""
+"""Of what turns out to be more work than this for each slot, all but `AHEAD_SECONDS` is given back."""
 STALE_SECONDS = 0.25
-"""What has waited so long behind a task that turned out long is given back for others."""
+"""What has waited so long behind a task that turned out long is given back for others. So often a worker looks whether it holds
+too much."""
 WEIGHT = 0.3
 """Of the newest tasks in the moving mean."""
 
@@ -49,21 +50,20 @@ class Pace:
         room = self.to_hold() - held
         return room if room * 4 >= self.to_hold() or held < self._slots else 0
 
-    def too_many(self, waiting: Iterable[LeaseSeries], slots: int, rate: float) -> int:
-        """How many of the last of these tasks, which wait for so many slots, are more than they should have: mostly none.
+    def too_many(self, waiting: Iterable[LeaseSeries], tasks: int, slots: int, rate: float) -> int:
+        """How many of the last of so many tasks, which wait for so many slots, are more than they should have: mostly none.
 
-        ``rate``: tasks that have ended in each second of late, of each slot. One task that took long moves a mean, but not that.
+        ``rate``: tasks that have ended in each second of late, for each slot. One task that took long moves a mean, but not that.
         """
-        tasks = keep = 0
-        seconds, ahead = 0.0, slots * AHEAD_SECONDS
+        if tasks <= slots * TOO_MUCH_SECONDS * rate:
+            return 0
+        keep, seconds, ahead = 0, 0.0, slots * AHEAD_SECONDS
         for lease in waiting:
             mean = self._means.get(lease.name, 0.0)  # of a name that is not known yet the first one will tell
             if seconds < ahead:
                 keep += min(math.ceil((ahead - seconds) / max(mean, 1e-6)), len(lease.payloads))
-            tasks += len(lease.payloads)
             seconds += len(lease.payloads) * mean
-        too_much = min(seconds, tasks / rate if rate else math.inf) > slots * TOO_MUCH_SECONDS
-        return max(0, tasks - max(keep, slots)) if too_much else 0
+        return max(0, tasks - max(keep, slots)) if seconds > slots * TOO_MUCH_SECONDS else 0
 
     def chunk(self, waiting: Iterable[LeaseSeries], tasks: int, idle_slots: int) -> int:
         """How many of so many waiting tasks the next of so many idle slots should get."""

@@ -61,8 +61,6 @@ class Supervisor:
         self.told_to_drain = False
         """Whether it was the queue that said so."""
         self._turned = self._looked = monotonic()
-        self._ended = 0
-        """Tasks, since it last looked whether it holds too many."""
         self._failure: BaseException | None = None
         self._selector = selectors.DefaultSelector()
         self._bell = Bell()
@@ -166,19 +164,21 @@ class Supervisor:
             self._release(self._buffer.take(self._buffer.tasks))
 
     def _leave_to_others(self) -> None:
-        """Give back what turns out to be far more work than was to be held."""
+        """Give back what turns out to be far more work than was to be held; a slot all of it, since it is soon given more."""
         elapsed = self._turned - self._looked
         if elapsed < STALE_SECONDS:
             return
-        rate = self._ended / elapsed / len(self._slots)
-        self._looked, self._ended = self._turned, 0
+        self._looked = self._turned
+        rate = sum(slot.ended for slot in self._slots) / elapsed / len(self._slots)
+        tasks = self._pace.too_many(self._buffer, self._buffer.tasks, len(self._slots), rate)
+        self._release(self._buffer.take_last(tasks))
         for slot in self._slots:
-            if slot.has_waiting() and self._pace.too_many(slot.waiting(), 1, rate):
+            if slot.has_waiting() and self._pace.too_many(slot.waiting(), slot.holding(), 1, slot.ended / elapsed):
                 slot.retract()
-        tasks = self._pace.too_many(self._buffer, len(self._slots), rate)
+                tasks += slot.holding() - 1
+            slot.ended = 0
         if tasks:
-            logger.debug("gives tasks back that take longer than was thought", tasks=tasks)
-            self._release(self._buffer.take_last(tasks))
+            logger.debug("gives back tasks that take longer than was thought", tasks=tasks)
 
     def _feed(self) -> None:
         ready = any(slot.ready for slot in self._slots)
@@ -288,7 +288,6 @@ class Supervisor:
                 counts[name] += len(report.values)
                 seconds[name] += report.seconds
         for name, count in counts.items():
-            self._ended += count
             self._pace.learn(name, seconds[name] / count)
         self._settler.add(outcomes)
 

@@ -220,11 +220,11 @@ def test_a_page_may_be_left_with_a_question_unanswered(browser: Browser, harness
     dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", FORGETFUL))
     page = signed_in(browser, dashboard)
     page.goto(f"{dashboard.url}/task?id=job-0")
+    wait_until(lambda: dashboard.log.read_text().count("a page is gone") == 1, "the first page is gone")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
-    gone = dashboard.log.read_text().count("a page is gone")
     page.context.close()
-    wait_until(lambda: dashboard.log.read_text().count("a page is gone") > gone, "it is not waited for")
+    wait_until(lambda: dashboard.log.read_text().count("a page is gone") == 2, "this one is gone")
     assert harness.queue.show(["job-0"])[0].state == "ready"
     dashboard.close()
 

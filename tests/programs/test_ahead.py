@@ -30,7 +30,8 @@ def test_a_worker_that_comes_later_has_its_share_of_what_was_leased_while_tasks_
     assert next(workers) == first.pid
     second = start_worker(own_master)
     second.wait_for(READY)
-    assert list(islice(workers, 400)).count(second.pid) > 40, "half of them, about, once it was there"
+    assert second.pid in workers, "as long as there are tasks"  # which takes all results up to its first one
+    assert list(islice(workers, 100)).count(second.pid) > 20, "half of them, about"
 
 
 def test_a_few_long_tasks_among_short_ones_make_no_worker_give_back_the_others(
@@ -39,8 +40,8 @@ def test_a_few_long_tasks_among_short_ones_make_no_worker_give_back_the_others(
     own_master.start()
     worker = start_worker(own_master, taskyard_log_level="debug")
     cluster = connect(own_master)
-    seconds = [0.2 if n % 1000 == 999 else 0.0001 for n in range(12_000)]
+    seconds = [0.2 if n % 1000 == 500 else 0.0001 for n in range(12_000)]
     assert set(cluster.map(who, seconds, chunksize=1)) == {worker.pid}
-    assert "gives tasks back" not in worker.log()
+    assert "gives back" not in worker.log()
     assert set(cluster.map(who, [SECONDS] * 100, chunksize=1)) == {worker.pid}
-    assert "gives tasks back" in worker.log(), "as these are: the log tells"
+    assert "gives back" in worker.log(), "as these are: the log tells"

@@ -163,7 +163,7 @@ class Follower(Store):
 
     def _check(self, log: LogState) -> None:
         """Compare what this file has with what the log has."""
-        was_ahead, self.is_ahead = self.is_ahead, False
+        ahead = False  # others may ask meanwhile: until it is known, what was known counts
         if self._own:
             if log.last != self._after and self._after:
                 raise StoreBroken("a master has led meanwhile, and the queue has gone on: begin again")
@@ -172,19 +172,19 @@ class Follower(Store):
                     f"{self.path} holds a queue of its own, while the log on NATS has one already: set MASTER_DATA to another"
                     " folder, or the queue's name in TASKYARD_URL to another one (nats://HOST/NAME)"
                 )
-            self.is_ahead = True
+            ahead = True
         elif self.applied and not self._is_of(log):
             self._start_over("the log has another history", keep=True)
         elif self.applied > log.last:
-            self.is_ahead = True
+            ahead = True
         self._rewind()
-        if self.is_ahead:
-            self._end = log.last
+        if ahead:
             self._writer = (self._writer_of(log.last) or 0) if self._after else self._lead_at(log.last)
-            if not (was_ahead or self._after):
+            self._end = log.last
+            if not (self.is_ahead or self._after):
                 told = {"log": log.last, "store": self.applied}
                 logger.warning("the log on NATS lacks what this master has: it is to have it again", **told)
-        self._checked, self._born = True, log.born
+        self._checked, self._born, self.is_ahead = True, log.born, ahead
 
     def _is_of(self, log: LogState) -> bool:
         """Whether the log's history is that of this file, as far as both go."""

@@ -11,7 +11,7 @@ import pytest
 from master import sql
 from master.replica.entries import Claim, draw_lead, pack_claim
 from master.replica.lead import stand_by
-from master.replica.log import Holder, Log
+from master.replica.log import Holder, Log, LogState
 from master.replica.store import ReplicaStore
 from master.store import LeadLost
 from taskyard.errors import Unreachable
@@ -207,6 +207,28 @@ def test_the_master_that_knows_most_of_what_nats_has_lost_leads_next(forgetful: 
     with standing_by(log, behind, "b"), standing_by(log, ahead, "c") as call:
         assert call.result() == revision + 1, "nobody else has taken it before"
         assert log.holder().master == "c"
+
+
+def test_a_master_that_has_more_says_so_also_while_it_looks_at_the_log_again(
+    forgetful: Forgetful, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, ahead = leading(make("a")), make("b")
+    put(leader, 1)
+    forgetful.remember()
+    put(leader, 2)
+    ahead.catch_up()
+    forgetful.set_back()
+    ahead.catch_up()
+    more, told, compare = ahead.more, [], ahead._is_of
+
+    def look(log: LogState) -> bool:
+        told.append(ahead.more)
+        return compare(log)
+
+    monkeypatch.setattr(ahead, "_is_of", look)
+    ahead.catch_up()
+    assert told == [more]
+    assert more is not None
 
 
 def test_a_master_that_has_more_is_not_waited_for_once_it_is_gone(forgetful: Forgetful, make: Make) -> None:

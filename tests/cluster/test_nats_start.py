@@ -31,14 +31,13 @@ LOOKS = 7
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Project]:
-    """Three servers, of which the third stays outside."""
+    """Three servers, of which the third stays outside; not started yet."""
     (tmp_path / "outside.conf").write_text(OUTSIDE)
     over = tmp_path / "over.yaml"
     over.write_text(f'services: {{ nats3: {{ volumes: ["{tmp_path}/outside.conf:/etc/taskyard-nats/cluster.conf:ro"] }} }}')
     project = Project("taskyard-test-nats-start", [SHIPPED, ROOT / "compose.nats.yaml", over])
     project.down()
     try:
-        project.compose("up", "--detach", "--build", *NAMES)
         yield project
     finally:
         project.down()
@@ -62,7 +61,19 @@ def looks_at(cluster: Project, name: str) -> set[str]:
     return {look["Start"] for look in state(cluster, name)["Health"]["Log"]}
 
 
+def test_a_server_that_has_not_met_the_others_does_not_note_that_it_has(cluster: Project) -> None:
+    cluster.compose("up", "--detach", "--build", "nats2")
+    wait_until(lambda: len(looks_at(cluster, "nats2")) > 3, "its health was asked for", 90)
+    assert state(cluster, "nats2")["Health"]["Status"] == "healthy"
+    assert "joined" not in inside(cluster.container("nats2"), "ls", "/data")
+    cluster.files.pop()
+    cluster.compose("up", "--detach", *NAMES)
+    wait_until(lambda: have_joined(cluster), "all are in", 90)
+
+
 def test_one_starts_again_while_another_is_outside_and_none_does_for_one_that_is_lost_later(cluster: Project) -> None:
+    cluster.compose("up", "--detach", "--build", *NAMES)
+
     def again() -> set[str]:
         return {name for name in NAMES if f"{name} starts again" in cluster.log(name)}
 

@@ -13,6 +13,7 @@ import pytest
 from bench.nats_servers import NatsServer, NatsServers
 from master.replica.log import Log
 from taskyard.broker import Broker
+from taskyard.errors import Unreachable
 from taskyard.urls import parse_nats_url
 from tests.cluster.project import ROOT
 from tests.harness import wait_until
@@ -21,10 +22,21 @@ from tests.harness import wait_until
 @pytest.fixture
 def log(servers: NatsServers) -> Iterator[Log]:
     made = Log(Broker(parse_nats_url(servers.url), "master", str), "copies", 3)
-    made.open(30)
-    yield made
-    made.delete()
-    made.close()
+    try:
+        wait_until(lambda: is_there(made), "the servers have met", 60)
+        yield made
+        made.delete()
+    finally:
+        made.close()
+
+
+def is_there(log: Log) -> bool:
+    """Whether NATS keeps the log now; a server that has just been started again may be thought away for a while."""
+    try:
+        log.open(30)
+    except Unreachable:
+        return False
+    return True
 
 
 def copies(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

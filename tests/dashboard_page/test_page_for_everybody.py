@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,7 @@ dashboard.page.mount.RECONNECT_SECONDS = 0.1
 delete = Client.delete
 def delete_and_tell(client):
     delete(client)
-    print("a page is gone", flush=True)
+    print(f"gone: {client.page.path}", flush=True)
 Client.delete = delete_and_tell
 main()
 """
@@ -217,16 +218,15 @@ def test_a_button_does_what_it_says_though_somebody_else_was_quicker(browser: Br
 
 def test_a_page_may_be_left_with_a_question_unanswered(browser: Browser, harness: Harness, tmp_path: Path) -> None:
     harness.queue.submit([task("job-0")])
-    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", FORGETFUL))
-    page = signed_in(browser, dashboard)
-    page.goto(f"{dashboard.url}/task?id=job-0")
-    wait_until(lambda: dashboard.log.read_text().count("a page is gone") == 1, "the first page is gone")
-    page.get_by_role("button", name="Cancel").click()
-    expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
-    page.context.close()
-    wait_until(lambda: dashboard.log.read_text().count("a page is gone") == 2, "this one is gone")
-    assert harness.queue.show(["job-0"])[0].state == "ready"
-    dashboard.close()
+    with closing(Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", FORGETFUL))) as dashboard:
+        page = signed_in(browser, dashboard)
+        page.goto(f"{dashboard.url}/task?id=job-0")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.get_by_role("button", name="Cancel the task")).to_be_visible()
+        assert "gone: /task" not in dashboard.log.read_text()
+        page.context.close()
+        wait_until(lambda: "gone: /task" in dashboard.log.read_text(), "it is waited for no more")
+        assert harness.queue.show(["job-0"])[0].state == "ready"
 
 
 def test_where_there_is_nothing_the_page_says_what_to_do(browser: Browser, quiet: Dashboard) -> None:

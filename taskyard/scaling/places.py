@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +14,10 @@ from taskyard.settings import load_settings
 LOOK = ("python", "-m", "taskyard.scaling.look")
 """How a container of the cluster is told to ask the queue."""
 
+WANTED = ("new", "ready", "running")
+"""The states that Swarm wants tasks to come to which are not over."""
+STABLE = 12
+"""Go's `sort.Sort` leaves the order of equals as it is in slices of so many."""
 STOPPED = ("exited", "dead", "removing")
 
 
@@ -93,8 +98,8 @@ class Compose:
 class Swarm:
     """A replicated service, on a manager. Its workers end once they have drained, and are not started again.
 
-    Which task a service loses when it gets fewer replicas is Swarm's choice: it takes those first that do not run. So workers
-    are taken away by letting them end, and lowering the replicas by as many.
+    So workers are taken away by letting them end, and lowering the replicas by as many; which slots a service loses then is
+    Swarm's choice (`removable`).
     """
 
     def __init__(self, service: str) -> None:
@@ -128,12 +133,11 @@ class Swarm:
 
     def places(self) -> list[Place]:
         """See `Crew.places`."""
-        latest: dict[Any, dict[str, Any]] = {}
-        ids = docker("service", "ps", "--quiet", "--no-trunc", self.name).split()
-        for task in sorted(docker_json("inspect", "--type", "task", *ids) if ids else [], key=lambda one: str(one["CreatedAt"])):
-            if task["DesiredState"] != "remove":
-                latest[task["Slot"]] = task  # the others of a slot are its past
-        return [_place(task) for task in latest.values()]
+        slots = self._slots()
+        live = [_place(slot[-1]) for slot in slots if not has_ended(slot)]
+        ended = [_place(slot[-1]) for slot in slots if has_ended(slot)]
+        # The others stay for now, and do nothing.
+        return live + ended[: removable(slots, self._replicas()) if ended else 0]
 
     def grow(self, by: int) -> None:
         """See `Crew.grow`."""
@@ -141,11 +145,19 @@ class Swarm:
 
     def remove(self, places: Sequence[Place]) -> None:
         """See `Crew.remove`."""
-        replicas, others = self._replicas(), sum(not place.ended for place in self.places())
-        # Never fewer than there are others: of a slot that is removed already its task may still be told of.
-        fewer = max(others, replicas - sum(place.ended for place in places))
-        if fewer < replicas:
-            self._scale(fewer)
+        replicas = self._replicas()
+        fewer = min(len(places), removable(self._slots(), replicas))
+        if fewer:
+            self._scale(replicas - fewer)
+
+    def _slots(self) -> list[list[dict[str, Any]]]:
+        """What the service has of tasks, by their slots, the oldest first."""
+        slots: dict[Any, list[dict[str, Any]]] = {}
+        ids = docker("service", "ps", "--quiet", "--no-trunc", self.name).split()
+        for task in sorted(docker_json("inspect", "--type", "task", *ids) if ids else [], key=lambda one: str(one["CreatedAt"])):
+            if task["DesiredState"] != "remove":
+                slots.setdefault(task["Slot"], []).append(task)
+        return list(slots.values())
 
     def _replicas(self) -> int:
         return int(self._spec()["Mode"]["Replicated"]["Replicas"])
@@ -162,6 +174,37 @@ class Swarm:
     def _inspected(self) -> dict[str, Any]:
         (found,) = docker_json("service", "inspect", self.name)
         return dict(found)
+
+
+def has_ended(slot: Sequence[dict[str, Any]]) -> bool:
+    """Whether the newest task of a slot, whose others are its past, has ended well: it is not started again."""
+    return bool(slot[-1]["Status"]["State"] == "complete")
+
+
+def removable(slots: Sequence[Sequence[dict[str, Any]]], replicas: int) -> int:
+    """By how many ``replicas`` can be lowered so that Swarm takes none of these slots but such as have ended.
+
+    Swarm would rather have as many on each node than leave alone what runs: it numbers the slots of each node, those that run
+    first, and takes those with the highest numbers (replicated orchestrator of github.com/moby/swarmkit). Of those with the same
+    number it takes first what does not run, as long as there are so few that Go sorts them in a stable way.
+    """
+    wanted = [[task for task in slot if task["DesiredState"] in WANTED] or [slot[-1]] for slot in slots]
+    if len(slots) != replicas or any(len(tasks) > 1 or not tasks[0].get("NodeID") for tasks in wanted):
+        return 0  # it is still busy with what was asked of it before, or would take these first
+    nodes = {tasks[0]["NodeID"] for tasks in wanted}
+    total, running, ended = (Counter[str](), Counter[str](), Counter[str]())
+    for tasks in wanted:
+        state, node = tasks[0]["Status"]["State"], tasks[0]["NodeID"]
+        total[node] += 1
+        running[node] += state == "running"
+        ended[node] += state == "complete"
+    # One that is just starting may have any number behind those that run.
+    starts = {node for node in nodes if running[node] + ended[node] < total[node]}
+    highest = max((total[node] if node in starts else running[node] for node in nodes), default=0)
+    above = sum(max(0, total[node] - highest) for node in nodes)
+    if starts or len(slots) > STABLE:
+        return above
+    return above + sum(running[node] < highest <= total[node] for node in nodes)
 
 
 def _place(task: dict[str, Any]) -> Place:

@@ -33,16 +33,21 @@ unsettled() {
     case "$state" in
       rollback_completed | rollback_paused | paused) echo "back:$name"; continue ;;
     esac
-    running=$(manager service ps "$name" --filter desired-state=running --format '{{.Image}} {{.CurrentState}}' | grep -c "^$image Running" || true)
+    # A worker that has drained is complete, and not to come back. What a slot had before has \_ before its name.
+    running=$(manager service ps "$name" --format '{{.Name}} {{.Image}} {{.CurrentState}}' | grep -Ec "^[^ ]+ $image (Running|Complete)" || true)
     if [[ $state == updating || $state == rollback_started || $running != "$wanted" ]]; then echo "$name"; fi
   done < <(manager service inspect "${@/#/${STACK_NAME}_}" --format \
     '{{.Spec.Name}} {{.Spec.TaskTemplate.ContainerSpec.Image}} {{.Spec.Mode.Replicated.Replicas}} {{if .UpdateStatus}}{{.UpdateStatus.State}}{{end}}')
 }
 
-# SERVICES...: of each, what the tasks that failed last, or can't begin, have said: up to the first that has said anything.
+# SERVICES...: of each, what the tasks that failed last, or can't begin, have said: up to the first that has said anything. With
+# "back:" before its name those that begin now are what goes on.
 tell_failures() {
-  local service tasks id state error told
+  local service states tasks id state error told
   for service in "$@"; do
+    states="failed|rejected|starting|pending"
+    if [[ $service == back:* ]]; then states="failed|rejected"; fi
+    service=${service#back:}
     mapfile -t tasks < <(manager service ps -q --no-trunc "$service")
     while IFS='|' read -r _ id state error; do
       say "$service: $state ${error:-}"
@@ -52,7 +57,7 @@ tell_failures() {
         break
       fi
     done < <(manager inspect --type task --format '{{json .Status.Timestamp}}|{{.ID}}|{{.Status.State}}|{{.Status.Err}}' "${tasks[@]}" |
-      grep -E '\|(failed|rejected|starting|pending)\|' | sort -r | head -n 3)
+      grep -E "\|($states)\|" | sort -r | head -n 3)
   done
 }
 
@@ -68,8 +73,9 @@ wait_until_well() {
     sleep 1
   done
   if [[ -z $left ]]; then return; fi
-  mapfile -t names <<<"${left//back:/}"
+  mapfile -t names <<<"$left"
   tell_failures "${names[@]}"
+  names=("${names[@]#back:}")
   [[ -z $open ]] || fail "not healthy within $wait_seconds s: ${names[*]}; see 'docker service ps --no-trunc' of it"
   fail "${names[*]}: rolled back, since what is new did not get healthy; what was there before goes on. Mend it, and run this again"
 }

@@ -272,7 +272,8 @@ class Rig:
 
     def remove(self) -> None:
         """The stack with its volumes."""
-        self.hosts[0].docker("stack", "rm", STACK)
+        # A network that a task still has is removed by the next one.
+        wait_until(lambda: "Failed" not in self.hosts[0].docker("stack", "rm", STACK, check=False), "the stack is removed", 90)
         for host in self.hosts:
             wait_until(lambda host=host: not host.docker("ps", "-q"), "all containers have ended", 90)  # type: ignore[misc]
             wait_until(host.remove_volumes, "no volume is left")

@@ -130,6 +130,7 @@ def test_autoscale_takes_one_worker_to_many_and_back_and_nothing_else_takes_one_
     finally:
         scaling.kill()
         scaling.wait()
+    a_worker_that_somebody_has_drained_is_not_waited_for(rig)
     a_deployment_with_a_host_down_keeps_the_workers_that_came_while_it_was_building(rig)
     a_command_that_no_host_takes_is_given_up(rig)
 
@@ -137,6 +138,24 @@ def test_autoscale_takes_one_worker_to_many_and_back_and_nothing_else_takes_one_
 def workers_of(rig: Rig) -> list[tuple[Host, str]]:
     """Host and container of each worker that runs."""
     return [(host, one) for host in rig.hosts for one in host.containers(f"{STACK}_worker")]
+
+
+DRAIN = """
+from taskyard.keys import find_authkey
+from taskyard.settings import load_settings
+from taskyard.transport import RemoteQueue
+settings = load_settings()
+queue = RemoteQueue(settings.taskyard_url, find_authkey(settings))
+print(queue.drain([worker.session for worker in queue.workers() if not worker.left]))
+"""
+
+
+def a_worker_that_somebody_has_drained_is_not_waited_for(rig: Rig) -> None:
+    (host,) = (host for host in rig.hosts if host.containers(f"{STACK}_dashboard"))
+    assert host.docker("exec", host.containers(f"{STACK}_dashboard")[0], "python", "-c", DRAIN) == "1"
+    wait_until(lambda: not workers_of(rig), "it has ended", 60)
+    assert "the queue answers" in rig.deploy("single-master")
+    assert (rig.replicas("worker"), workers_of(rig)) == (1, [])
 
 
 def a_deployment_with_a_host_down_keeps_the_workers_that_came_while_it_was_building(rig: Rig) -> None:

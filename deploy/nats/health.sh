@@ -35,7 +35,7 @@ if [ "$(number_in cluster_size "$cluster")" -ge "$servers" ]; then
 fi
 rm -f "$whole"
 # It does not help: whoever looks at the others finds out why.
-if [ -e "$starts" ] && [ "$(wc -l <"$starts")" -ge 3 ]; then exit 0; fi
+if [ -e "$starts" ] && [ "$(wc -l <"$starts")" -ge 5 ]; then exit 0; fi
 if echo "$cluster" | grep -q "\"leader\": \"$NATS_NAME\""; then exit 0; fi
 echo "$NATS_NAME sees all servers, but not all in JetStream's cluster" >>"$looks"
 # Three looks later than the server before it, which is enough for that one to be back.

@@ -51,6 +51,18 @@ def have_joined(cluster: Project) -> bool:
         return False
 
 
+def wait_until_all_are_in(cluster: Project) -> None:
+    """For some minutes: it may take several starts."""
+    try:
+        wait_until(lambda: have_joined(cluster), "all are in", 180)
+    except AssertionError as error:
+        for name in NAMES:
+            words = ("ls", "-l", "/data"), *(("wget", "-qO-", f"http://127.0.0.1:8222/{what}") for what in ("jsz", "routez"))
+            told = (inside(cluster.container(name), *command) for command in words)
+            error.add_note("\n".join((name, cluster.log(name)[-3000:], *told)))
+        raise
+
+
 def state(cluster: Project, name: str) -> dict[str, Any]:
     told: dict[str, Any] = cluster.container(name).attrs["State"]
     return told
@@ -68,7 +80,7 @@ def test_a_server_that_has_not_met_the_others_does_not_note_that_it_has(cluster:
     assert "joined" not in inside(cluster.container("nats2"), "ls", "/data")
     cluster.files.pop()
     cluster.compose("up", "--detach", *NAMES)
-    wait_until(lambda: have_joined(cluster), "all are in", 90)
+    wait_until_all_are_in(cluster)
 
 
 def test_one_starts_again_while_another_is_outside_and_none_does_for_one_that_is_lost_later(cluster: Project) -> None:
@@ -83,7 +95,7 @@ def test_one_starts_again_while_another_is_outside_and_none_does_for_one_that_is
 
     cluster.files.pop()
     cluster.compose("up", "--detach", *NAMES)
-    wait_until(lambda: have_joined(cluster), "all are in", 90)
+    wait_until_all_are_in(cluster)
 
     started = {name: state(cluster, name)["StartedAt"] for name in ("nats1", "nats2")}
     cluster.compose("stop", "nats3")

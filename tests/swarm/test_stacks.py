@@ -152,7 +152,8 @@ print(queue.drain([worker.session for worker in queue.workers() if not worker.le
 
 def a_worker_that_somebody_has_drained_is_not_waited_for(rig: Rig) -> None:
     (host,) = (host for host in rig.hosts if host.containers(f"{STACK}_dashboard"))
-    assert host.docker("exec", host.containers(f"{STACK}_dashboard")[0], "python", "-c", DRAIN) == "1"
+    (dashboard,) = host.containers(f"{STACK}_dashboard")
+    wait_until(lambda: host.docker("exec", dashboard, "python", "-c", DRAIN) == "1", "the worker has come, and is to drain")
     wait_until(lambda: not workers_of(rig), "it has ended", 60)
     assert "the queue answers" in rig.deploy("single-master")
     assert (rig.replicas("worker"), workers_of(rig)) == (1, [])

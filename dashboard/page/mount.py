@@ -25,6 +25,8 @@ PAGES: dict[str, Callable[..., Any]] = {"/": overview, "/workers": workers, "/jo
 ASSETS = ("/_nicegui", "/favicon.ico")
 RECONNECT_SECONDS = 10.0
 """For which a page whose connection broke can go on where it was."""
+RESPONSE_SECONDS = 60.0
+"""NiceGUI answers with an error instead of a page after this time, 3 s by default; a machine that is as busy should be slow."""
 
 
 def add_page(app: FastAPI, source: Source, role_of: RoleOf) -> None:
@@ -32,7 +34,7 @@ def add_page(app: FastAPI, source: Source, role_of: RoleOf) -> None:
     request what whoever sent it may do, and is asked again at each look and each change.
     """
     for path, build in PAGES.items():
-        ui.page(path)(build)
+        ui.page(path, response_timeout=RESPONSE_SECONDS)(build)
     # Several applications of one process, as in tests, share NiceGUI's: it refuses what is added once it has served.
     pages.middleware_stack = None
     pages.user_middleware.clear()

@@ -311,7 +311,7 @@ def test_a_client_without_a_certificate_is_told_that_one_is_required(strict: Mas
     assert isinstance(told, WrongCertificate)
     wanted = f"the master at {strict.url} wants a client certificate: set TASKYARD_TLS_CERT and TASKYARD_TLS_KEY"
     assert str(told) == wanted
-    assert "TLS: peer did not return a certificate" in strict.log()
+    wait_until(lambda: "TLS: peer did not return a certificate" in strict.log(), "the master says so too", 10)
 
 
 @pytest.mark.parametrize(

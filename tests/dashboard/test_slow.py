@@ -1,4 +1,4 @@
-"""Who comes and says nothing, or says it a byte at a time, keeps nobody out."""
+"""Who comes and says nothing, or says it a byte at a time, keeps nobody out; nor does a machine that stalls for a while."""
 
 from __future__ import annotations
 
@@ -6,11 +6,13 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
-from time import monotonic
+from time import monotonic, sleep
+from typing import Any
 
 import pytest
 
 from dashboard import bounds, protocol
+from dashboard.page.frame import Page
 from tests.dashboard.conftest import FULL, Dashboard
 from tests.dashboard.test_submit import API
 from tests.harness import Harness, task, wait_until
@@ -92,3 +94,15 @@ def test_a_body_that_does_not_come_is_refused(
         answer = slow.recv(65536)
         assert b" 408 " in answer.split(b"\r\n")[0]
         assert b"application/problem+json" in answer
+
+
+def test_a_page_comes_though_the_machine_stalls_while_it_is_made(dashboard: Dashboard, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = Page.live
+
+    async def stall(page: Page, *updates: Any) -> None:
+        sleep(4)  # nothing else of the program goes on meanwhile either
+        await live(page, *updates)
+
+    monkeypatch.setattr(Page, "live", stall)
+    page = dashboard.client.get("/")
+    assert (page.status_code, "took longer" in page.text, "Overview" in page.text) == (200, False, True)

@@ -138,7 +138,7 @@ def test_what_a_lost_worker_held_is_leased_again_at_once(master: MasterProcess) 
         started = time.monotonic()
         lost.close()
         (again,) = leasing.result()
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < 4
         assert again.id == lease.id
         other.settle("other", [done(again)])
         client.forget("job")
@@ -350,6 +350,6 @@ def test_silent_strangers_do_not_keep_others_out(master: MasterProcess) -> None:
     with master.queue(5.0) as queue:
         started = time.monotonic()
         queue.connect()
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < 4  # 5 s are what one of them may take
     for sock in silent:
         sock.close()

@@ -46,13 +46,13 @@ def said(log: Path, text: str) -> list[str]:
 def test_what_a_task_prints_is_in_the_log_while_the_worker_runs(log: Path, cluster: Cluster) -> None:
     text = f"printed by {uuid.uuid4().hex}"
     cluster.submit("say", text).result(20)
-    wait_until(partial(said, log, text), "what it printed", 5)
+    wait_until(partial(said, log, text), "what it printed", 20)
 
 
 def test_what_a_task_prints_is_a_line_of_the_log_that_carries_its_id(log: Path, cluster: Cluster) -> None:
     text = f"printed by {uuid.uuid4().hex}"
     cluster.submit("say", text).result(20)
-    (line,) = wait_until(partial(said, log, text), "what it printed", 5)
+    (line,) = wait_until(partial(said, log, text), "what it printed", 20)
     assert json.loads(line)["task"] == f"{cluster.job_id}-0"
 
 

@@ -107,8 +107,8 @@ def test_an_item_goes_past_a_worker_that_was_killed_while_it_waited(start: Start
         kill(waiting)  # it waits in its second get()
         began = time.monotonic()
         tasks.put(n)
-        assert tasks.get(timeout=5) == n
-        assert time.monotonic() - began < 1
+        assert tasks.get(timeout=10) == n
+        assert time.monotonic() - began < 4
 
 
 def test_an_item_goes_past_a_worker_that_is_killed_while_another_waits_too(start: Start, queues: Any) -> None:

@@ -56,30 +56,30 @@ def heart(beats: Beats, tmp_path: Path) -> Iterator[Heart]:
 
 
 def test_a_beat_tells_what_the_worker_offers(heart: Heart, beats: Beats) -> None:
-    _, info = beats.told.get(timeout=5)
+    _, info = beats.told.get(timeout=20)
     assert (info["slots"], info["tasks"], info["schedules"]) == (3, ["work"], [("a schedule",)])
     assert (info["python"], info["progress"]) == (calls.PYTHON, {})
 
 
 def test_news_of_progress_lets_it_beat_soon_and_not_too_often(heart: Heart, beats: Beats) -> None:
-    first, _ = beats.told.get(timeout=5)
+    first, _ = beats.told.get(timeout=20)
     heart.tell_progress({"id": (1.0, 2.0, "")})
-    second, info = beats.told.get(timeout=5)
+    second, info = beats.told.get(timeout=20)
     assert info["progress"] == {"id": (1.0, 2.0, "")}
     assert PROGRESS_SECONDS * 0.9 < second - first < BEAT_SECONDS
     heart.tell_progress({"id": (1.0, 2.0, "")})  # no news
-    third, _ = beats.told.get(timeout=5)
+    third, _ = beats.told.get(timeout=20)
     assert third - second > BEAT_SECONDS * 0.9
     heart.tell_progress({})
-    fourth, info = beats.told.get(timeout=5)
+    fourth, info = beats.told.get(timeout=20)
     assert fourth - third < BEAT_SECONDS
     assert info["progress"] == {}
 
 
 def test_a_beat_tells_what_the_worker_is_and_what_it_takes(heart: Heart, beats: Beats) -> None:
     heart.measure = lambda: Usage(1.5, 1000)
-    beats.told.get(timeout=5)
-    _, info = beats.told.get(timeout=5)
+    beats.told.get(timeout=20)
+    _, info = beats.told.get(timeout=20)
     assert (info["cpu"], info["memory"], info["pid"], info["version"]) == (1.5, 1000, os.getpid(), __version__)
     assert 0 <= time() - info["started"] < 60
 
@@ -87,15 +87,15 @@ def test_a_beat_tells_what_the_worker_is_and_what_it_takes(heart: Heart, beats: 
 def test_an_order_to_drain_is_heard(heart: Heart, beats: Beats) -> None:
     heard = Event()
     heart.told_to_drain = heard.set
-    beats.told.get(timeout=5)
+    beats.told.get(timeout=20)
     assert not heard.is_set()
     beats.to_drain = True
     assert heard.wait(5)
 
 
 def test_draining_is_told_at_once(heart: Heart, beats: Beats) -> None:
-    first, _ = beats.told.get(timeout=5)
+    first, _ = beats.told.get(timeout=20)
     heart.drain()
-    second, info = beats.told.get(timeout=5)
+    second, info = beats.told.get(timeout=20)
     assert info["draining"] is True
     assert second - first < PROGRESS_SECONDS

@@ -142,7 +142,7 @@ def test_a_connection_that_cannot_be_accepted_is_told_and_the_next_one_is(
     with capture_logs() as logs:
         with pytest.raises(OSError, match=r"EOF|reset"):
             connect(port, certs)
-        wait_until(lambda: any("Too many open files" in log["reason"] for log in logs), "it is told", 5)
+        wait_until(lambda: any("Too many open files" in log["reason"] for log in logs), "it is told", 20)
     with connect(port, certs):
         port.accept().close()
 

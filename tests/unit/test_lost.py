@@ -232,7 +232,7 @@ def test_results_that_never_cease_do_not_hide_it_either(client: Exchange, queue:
         work(queue.now)
         return lost.done()
 
-    wait_until(is_done, "it is sent again", 4)
+    wait_until(is_done, "it is sent again", 20)
 
 
 def test_results_that_are_counted_anew_are_read(client: Exchange, queue: Losing) -> None:

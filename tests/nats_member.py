@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
 from pathlib import Path
+from time import monotonic
 
 from bench import nats_servers
 from master.committer import Committer
@@ -17,9 +18,10 @@ from master.replica.lead import Lead
 from master.replica.log import Log
 from master.replica.store import ReplicaStore
 from taskyard.broker import Broker
+from taskyard.errors import Unreachable
 from taskyard.urls import parse_nats_url
 
-OPEN_SECONDS = 30.0
+OPEN_SECONDS = 60.0
 AHEAD = 12
 """Three servers need a second to agree on who leads a new stream: so many queues are made before they are asked for."""
 
@@ -33,7 +35,18 @@ class NewQueue:
         self.name = parsed.queue
         self.broker = Broker(parsed, "master", str)
         self.log = Log(self.broker, parsed.queue, many)
-        self.log.open(OPEN_SECONDS)
+        self._open()
+
+    def _open(self) -> None:
+        """As a master does it: three servers that are busy may not have agreed on a new stream when it is asked for."""
+        deadline = monotonic() + OPEN_SECONDS
+        while True:
+            try:
+                self.log.open(OPEN_SECONDS)
+                return
+            except Unreachable:
+                if monotonic() > deadline:
+                    raise
 
 
 class Supply:

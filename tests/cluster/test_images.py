@@ -83,6 +83,8 @@ def read_image(tag: str, name: str) -> Image:
         assert export.stdout is not None
         with export.stdout, tarfile.open(fileobj=export.stdout, mode="r|") as archive:
             entries = [read_entry(archive, member) for member in archive if member.isfile() or member.isdir()]
+            while export.stdout.read(2**16):  # what fills an archive up behind its end
+                pass
         assert export.wait(60) == 0
     finally:
         subprocess.run(["docker", "rm", "--force", container], check=True, capture_output=True)

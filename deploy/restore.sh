@@ -21,7 +21,7 @@ gzip --test "$file" 2>/dev/null || fail "$file is damaged, or no backup; nothing
 
 was_running=$(docker compose ps --quiet --status running master)
 inside=(run --rm -T --quiet-pull master)
-if [[ -n $was_running ]] && docker compose config --services | grep -qx nats1; then
+if [[ -n $was_running ]] && docker compose config --services | grep -x nats1 >/dev/null; then
   inside=(exec -T master)
   echo "restore: handing it to the masters ..."
 elif [[ -n $was_running ]]; then

@@ -3,7 +3,8 @@
 
 # All that goes on running: not the job, nor what helps to wait for it.
 services() { docker compose config --services | grep -vxE 'job|after-job'; }
-on_nats() { services | grep -qx nats1; }
+# grep -q would stop reading, at which who writes may fail, and with it the pipe.
+on_nats() { services | grep -x nats1 >/dev/null; }
 cli() { docker compose run --rm -T --no-deps --quiet-pull cli "$@" </dev/null 2>>"$log" 9>&-; }
 
 workers_now() {
@@ -29,7 +30,7 @@ submit_smoke_test() {
   local words said
   smoke_task="" smoke_job=""
   [[ -n $smoke ]] || return 0
-  if cli status --json | grep -qE '"paused": ?true'; then
+  if cli status --json | grep -E '"paused": ?true' >/dev/null; then
     say "smoke test: left out, since the queue is paused"
     return 0
   fi
@@ -60,7 +61,7 @@ passes_smoke_test() {
 # Whether the smoke test has not begun, and every slot runs something: workers that were not stopped have taken that before.
 is_crowded_out() {
   # Columns: worker, host, state, python, slots, busy.
-  cli tasks --job "$smoke_job" | grep -qw ready && cli workers | awk -F '\t' '{ slots += $5; busy += $6 } END { exit !(slots && busy >= slots) }'
+  cli tasks --job "$smoke_job" | grep -w ready >/dev/null && cli workers | awk -F '\t' '{ slots += $5; busy += $6 } END { exit !(slots && busy >= slots) }'
 }
 
 # What is not well, and what it has last said; what was only stopped is well.

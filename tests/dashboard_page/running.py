@@ -73,7 +73,7 @@ def browsing() -> Iterator[Browser]:
 def signed_in(
     browser: Browser, dashboard: Dashboard, token: str = FULL, size: tuple[int, int] = DESKTOP, dark: bool = False
 ) -> Page:
-    """A browser of its own that shows the first page."""
+    """A browser of its own that shows the first page, and hears of what changes."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if dark else "light",
@@ -83,6 +83,8 @@ def signed_in(
     page.set_default_timeout(20_000)
     page.goto(f"{dashboard.url}/sign-in#token={token}")
     page.wait_for_url(f"{dashboard.url}/")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
+    page.wait_for_function("window.did_handshake")  # NiceGUI's: the page is connected
     return page
 
 

@@ -191,29 +191,27 @@ def test_a_list_has_pages_and_a_search_by_id(browser: Browser, busy: Dashboard) 
 def test_a_page_that_is_still_open_changes_nothing_once_its_token_is_gone(
     browser: Browser, harness: Harness, tmp_path: Path
 ) -> None:
-    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))
-    page = signed_in(browser, dashboard)
-    (dashboard.folder / "token").write_text("another full token, which this browser has never shown")
-    page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_text("You may look on here, but change nothing")).to_be_visible()
-    assert harness.queue.stats()["paused"] is False
-    page.context.close()
-    dashboard.close()
+    with closing(Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))) as dashboard:
+        page = signed_in(browser, dashboard)
+        (dashboard.folder / "token").write_text("another full token, which this browser has never shown")
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_text("You may look on here, but change nothing")).to_be_visible()
+        assert harness.queue.stats()["paused"] is False
+        page.context.close()
 
 
 def test_a_button_does_what_it_says_though_somebody_else_was_quicker(browser: Browser, harness: Harness, tmp_path: Path) -> None:
-    dashboard = Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))
-    page = signed_in(browser, dashboard)
-    harness.queue.pause(True)
-    knowing = page.context.new_page()
-    wait_until(
-        lambda: knowing.goto(dashboard.url) and knowing.get_by_text("The queue is paused").is_visible(), "it has been heard"
-    )
-    page.get_by_role("button", name="Pause").click()
-    expect(page.get_by_text("Paused: what runs goes on, nothing new begins.")).to_be_visible()
-    assert harness.queue.stats()["paused"] is True
-    page.context.close()
-    dashboard.close()
+    with closing(Dashboard(harness.queue.url, AUTHKEY, tmp_path / "dashboard", ("-c", RARELY))) as dashboard:
+        page = signed_in(browser, dashboard)
+        harness.queue.pause(True)
+        knowing = page.context.new_page()
+        wait_until(
+            lambda: knowing.goto(dashboard.url) and knowing.get_by_text("The queue is paused").is_visible(), "it has been heard"
+        )
+        page.get_by_role("button", name="Pause").click()
+        expect(page.get_by_text("Paused: what runs goes on, nothing new begins.")).to_be_visible()
+        assert harness.queue.stats()["paused"] is True
+        page.context.close()
 
 
 def test_a_page_may_be_left_with_a_question_unanswered(browser: Browser, harness: Harness, tmp_path: Path) -> None:

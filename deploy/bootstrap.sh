@@ -7,7 +7,7 @@ set -euo pipefail
 fail() { printf 'bootstrap: %s\n' "$*" >&2; exit 1; }
 engine_answers() { docker info >/dev/null 2>&1; }
 # Old Compose releases cannot read the settings that compose.yaml uses (start_interval, develop, !reset).
-compose_answers() { docker compose version --short 2>/dev/null | grep -Eq '^v?(2\.2[4-9]|2\.[3-9][0-9]|[3-9]|[1-9][0-9])'; }
+compose_answers() { docker compose version --short 2>/dev/null | grep -E '^v?(2\.2[4-9]|2\.[3-9][0-9]|[3-9]|[1-9][0-9])' >/dev/null; }
 buildx_answers() { docker buildx version >/dev/null 2>&1; }
 ready() { engine_answers && compose_answers && buildx_answers; }
 

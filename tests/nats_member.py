@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from bench import nats_servers
 from master.committer import Committer
@@ -47,6 +47,7 @@ class NewQueue:
             except Unreachable:
                 if monotonic() > deadline:
                     raise
+                sleep(0.5)
 
 
 class Supply:

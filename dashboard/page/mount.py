@@ -25,8 +25,8 @@ PAGES: dict[str, Callable[..., Any]] = {"/": overview, "/workers": workers, "/jo
 ASSETS = ("/_nicegui", "/favicon.ico")
 RECONNECT_SECONDS = 10.0
 """For which a page whose connection broke can go on where it was."""
-RESPONSE_SECONDS = 60.0
-"""NiceGUI answers with an error instead of a page after this time, 3 s by default; a machine that is as busy should be slow."""
+RESPONSE_SECONDS = 30.0
+"""NiceGUI answers with an error where a page is not made by then, 3 s by default; on a busy machine it should rather be late."""
 
 
 def add_page(app: FastAPI, source: Source, role_of: RoleOf) -> None:

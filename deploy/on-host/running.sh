@@ -3,7 +3,7 @@
 
 # All that goes on running: not the job, nor what helps to wait for it.
 services() { docker compose config --services | grep -vxE 'job|after-job'; }
-# grep -q would stop reading, at which who writes may fail, and with it the pipe.
+# Not grep -q, which leaves at the first match: its writer may fail then, and with pipefail the pipe does.
 on_nats() { services | grep -x nats1 >/dev/null; }
 cli() { docker compose run --rm -T --no-deps --quiet-pull cli "$@" </dev/null 2>>"$log" 9>&-; }
 

@@ -93,8 +93,11 @@ def test_a_master_that_is_gone_for_a_minute_costs_a_minute_and_one_line_of_each_
 def test_a_worker_with_a_wrong_key_ends_with_a_code_of_its_own_and_one_line(cluster: Project) -> None:
     said = cluster.compose("run", "--rm", "-T", "--no-deps", "-e", "TASKYARD_AUTHKEY=wrong", "worker", code=77)
     assert len(lines_about(said, "worker: the master at manager://master:5000 has another authkey; give both the same one")) == 1
-    refused = lines_about(cluster.log("master"), "a connection was refused")
-    assert "digest" in refused[-1]
+
+    def refused() -> list[str]:
+        return lines_about(cluster.log("master"), "a connection was refused")
+
+    wait_until(lambda: any("digest" in line for line in refused()[-1:]), "the master says so too", 20)
 
 
 @pytest.mark.parametrize("address", ["nowhere:5000", "master:5999", "192.0.2.1:5000"])

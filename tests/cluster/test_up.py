@@ -62,7 +62,7 @@ def test_up_prints_ten_right_results_within_ten_seconds_and_down_of_the_idle_clu
     started = time.monotonic()
     fresh.compose("down")
     tell(f"down, idle: {time.monotonic() - started:.1f} s")
-    assert time.monotonic() - started < 8  # one that has to be killed takes 30 s
+    assert time.monotonic() - started < 3
     up.stdout.read()
     up.wait(30)
     up.stdout.close()

@@ -37,10 +37,8 @@ def dashboard(calls: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def page(browser: Browser, dashboard: Dashboard) -> Iterator[Page]:
     """Somebody who has signed in with the full token; whatever goes wrong in the browser fails the test."""
-    made = signed_in(browser, dashboard)
     faults: list[str] = []
-    made.on("pageerror", lambda error: faults.append(str(error)))
-    made.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    made = signed_in(browser, dashboard, faults=faults)
     yield made
     made.context.close()
     assert faults == []

@@ -71,9 +71,14 @@ def browsing() -> Iterator[Browser]:
 
 
 def signed_in(
-    browser: Browser, dashboard: Dashboard, token: str = FULL, size: tuple[int, int] = DESKTOP, dark: bool = False
+    browser: Browser,
+    dashboard: Dashboard,
+    token: str = FULL,
+    size: tuple[int, int] = DESKTOP,
+    dark: bool = False,
+    faults: list[str] | None = None,
 ) -> Page:
-    """A browser of its own that shows the first page, and hears of what changes."""
+    """A browser of its own that shows the first page, and is connected; ``faults`` gets whatever goes wrong in it."""
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]},
         color_scheme="dark" if dark else "light",
@@ -81,11 +86,19 @@ def signed_in(
     )
     page = context.new_page()
     page.set_default_timeout(20_000)
+    if faults is not None:
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.goto(f"{dashboard.url}/sign-in#token={token}")
     page.wait_for_url(f"{dashboard.url}/")
-    expect(page.get_by_role("heading", level=1)).to_have_text("Overview")
-    page.wait_for_function("window.did_handshake")  # NiceGUI's: the page is connected
+    settled(page)
     return page
+
+
+def settled(page: Page) -> None:
+    """Return once the page is built and has had its first word from the server."""
+    expect(page.get_by_role("heading", level=1)).to_be_visible()
+    page.wait_for_function("window.did_handshake")
 
 
 @contextmanager

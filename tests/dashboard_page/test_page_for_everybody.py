@@ -11,7 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from taskyard.codec import encode, encode_error
-from tests.dashboard_page.running import DESKTOP, PHONE, SMALL_PHONE, Dashboard, signed_in
+from tests.dashboard_page.running import DESKTOP, PHONE, SMALL_PHONE, Dashboard, settled, signed_in
 from tests.harness import AUTHKEY, Harness, done, failed, task, wait_until
 
 EVIL = "<img src=x onerror=alert(1)>{{ 7 * 7 }}`${8 * 8}`"
@@ -70,12 +70,6 @@ def serious(page: Page) -> list[tuple[str, list[str]]]:
     """What axe finds that keeps somebody out: the rule, and where."""
     found = [one for one in Axe().run(page).response["violations"] if one["impact"] in ("serious", "critical")]
     return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found]
-
-
-def settled(page: Page) -> None:
-    """Return once the page is built and has had its first word from the server."""
-    expect(page.get_by_role("heading", level=1)).to_be_visible()
-    page.wait_for_function("window.did_handshake")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

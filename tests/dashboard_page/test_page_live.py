@@ -14,7 +14,7 @@ from taskyard.client import Cluster
 from taskyard.local import LocalCluster
 from taskyard.transport import RemoteQueue
 from tests.dashboard_page import tasks
-from tests.dashboard_page.running import READ, Dashboard, signed_in
+from tests.dashboard_page.running import READ, Dashboard, settled, signed_in
 from tests.harness import Harness, wait_until
 from tests.harness import task as a_task
 
@@ -230,6 +230,7 @@ def test_an_open_page_tells_nothing_more_once_its_token_is_gone(harness: Harness
     page = signed_in(browser, quiet)
     page.goto(f"{quiet.url}/tasks?job=secret+plans")
     expect(page.get_by_role("link", name="job-0")).to_be_visible()
+    settled(page)
     (quiet.folder / "token").write_text("another token, as long as it has to be")
     page.wait_for_url(f"{quiet.url}/sign-in?next=**")
     expect(page.get_by_text("secret plans")).to_have_count(0)

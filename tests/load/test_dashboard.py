@@ -22,7 +22,7 @@ from taskyard.series import TaskSeries
 from taskyard.transport import RemoteQueue
 from tests.contract.master_process import AUTHKEY, MasterProcess
 from tests.dashboard_page.open_pages import OpenPage, open_pages, pages_of_another_process
-from tests.dashboard_page.running import FULL, Dashboard, browsing, signed_in
+from tests.dashboard_page.running import FULL, Dashboard, browsing, settled, signed_in
 from tests.harness import done, failed, wait_until
 from tests.measured import tell
 
@@ -153,6 +153,7 @@ def test_pages_of_many_tasks_and_workers_are_drawn_at_once_and_do_what_they_are_
         for n in range(TIMES):
             for path, question, button, said in ACTIONS:
                 page.goto(dashboard.url + path.format(n=n))
+                settled(page)
                 if question:
                     page.get_by_role("button", name=question.format(n=n)).first.click()
                 expect(page.get_by_role("button", name=button, exact=True)).to_be_visible()

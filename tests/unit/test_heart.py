@@ -90,7 +90,7 @@ def test_an_order_to_drain_is_heard(heart: Heart, beats: Beats) -> None:
     beats.told.get(timeout=20)
     assert not heard.is_set()
     beats.to_drain = True
-    assert heard.wait(5)
+    assert heard.wait(20)
 
 
 def test_draining_is_told_at_once(heart: Heart, beats: Beats) -> None:

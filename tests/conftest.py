@@ -22,12 +22,13 @@ DESCRIPTORS = 1024
 """What a login has on most systems: who leaves descriptors open is found out here, however many this machine allows."""
 
 
-ON_DOCKER = ("tests/cluster/", "tests/deploy/", "tests/monitoring/", "tests/swarm/")
+ON_DOCKER = ("tests/cluster/", "tests/dashboard_page/", "tests/deploy/", "tests/monitoring/", "tests/swarm/")
 
 
 class Dealer(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a file's tests to one process, since they share its fixtures, and all that need Docker to the same one: names of
-    projects, published ports and the engine's load are theirs alone."""
+    projects, published ports and the engine's load are theirs alone. So are those of a browser: Chromium breaks off whatever it
+    loads, and its connections, when the network of a container comes or goes (net::ERR_NETWORK_CHANGED)."""
 
     def _split_scope(self, nodeid: str) -> str:
         return "on docker" if nodeid.startswith(ON_DOCKER) else nodeid.partition("::")[0]

@@ -13,7 +13,7 @@ from nicegui.element import Element
 from nicegui.elements.mixins.text_element import TextElement
 
 from dashboard.access.tokens import Role
-from dashboard.page.look import COLOURS, FAVICON, ICONS, STYLE, THEME_SCRIPT
+from dashboard.page.look import COLOURS, FAVICON, ICONS, RELOAD_SCRIPT, STYLE, THEME_SCRIPT
 from dashboard.source import PERIOD, Source
 from taskyard.contract import Queue
 from taskyard.errors import TaskyardError
@@ -69,7 +69,7 @@ class Page:
         self.acts = self._role_of(request) == "full"
         self._updates: list[Callable[[], Awaitable[None]]] = []
         ui.page_title(f"{title}: Taskyard")
-        ui.add_head_html(THEME_SCRIPT)
+        ui.add_head_html(RELOAD_SCRIPT + THEME_SCRIPT)
         ui.add_css(STYLE)
         ui.colors(primary="#0b5f96")
         self._header(here)

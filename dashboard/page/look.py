@@ -25,6 +25,18 @@ FAVICON = (
     '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b5f96"/>'
     '<path d="M7 9h18M7 16h12M7 23h6" stroke="#fff" stroke-width="3.4" stroke-linecap="round"/></svg>'
 )
+RELOAD_SCRIPT = """<script>
+let taskyardReloads = false;
+addEventListener("error", ({target}) => {
+  const tried = JSON.parse(sessionStorage.getItem("taskyard-tried") || "[]").filter((at) => Date.now() - at < 60000);
+  if (!(target instanceof HTMLScriptElement) || taskyardReloads || tried.length >= 5) return;
+  taskyardReloads = true;
+  sessionStorage.setItem("taskyard-tried", JSON.stringify([...tried, Date.now()]));
+  setTimeout(() => location.reload(), 200 * 2 ** tried.length);
+}, true);
+</script>"""
+"""Loads a page again of which a script did not come, a few times: without any of them it would stay empty. Chromium breaks off
+what it loads when a network comes or goes, as with each container that starts beside it."""
 THEME_SCRIPT = """<script>
 window.taskyardTheme = (next) => {
   if (next !== undefined) localStorage.setItem("taskyard-theme", next);

@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from taskyard.client import Cluster
 from taskyard.local import LocalCluster
@@ -249,3 +249,49 @@ def test_nothing_is_fetched_from_anywhere_else(dashboard: Dashboard, page: Page)
         expect(page.get_by_role("heading", level=1)).to_be_visible()
     assert len(asked) > 20
     assert [url for url in asked if not url.startswith((dashboard.url, "data:", "blob:"))] == []
+
+
+class Breaks:
+    """Breaks off the first ``times`` answers for a file that a page needs."""
+
+    def __init__(self, page: Page, name: str, times: int) -> None:
+        self._page = page
+        self._times = times
+        self.asked = 0
+        page.route(f"**/{name}", self._answer)
+
+    def _answer(self, route: Route) -> None:
+        self.asked += 1
+        if self.asked <= self._times:
+            route.abort("failed")
+        else:
+            route.continue_()
+
+    def wait(self, asked: int) -> None:
+        """Until it was asked for so many times."""
+
+        def was_asked() -> bool:
+            self._page.wait_for_timeout(20)  # meanwhile it is heard
+            return self.asked >= asked
+
+        wait_until(was_asked, f"it is asked for {asked} times")
+
+
+@pytest.mark.parametrize("name", ["vue.esm-browser.prod.js", "dompurify.mjs", "nicegui.js"])
+def test_a_page_of_which_a_script_was_broken_off_is_loaded_again_by_itself(name: str, quiet: Dashboard, browser: Browser) -> None:
+    page = signed_in(browser, quiet)
+    breaks = Breaks(page, name, 2)
+    page.goto(f"{quiet.url}/workers")
+    breaks.wait(3)
+    settled(page)
+    page.context.close()
+
+
+def test_a_page_that_can_not_be_loaded_is_tried_a_few_times_and_then_left(quiet: Dashboard, browser: Browser) -> None:
+    page = signed_in(browser, quiet)
+    breaks = Breaks(page, "dompurify.mjs", 100)
+    page.goto(f"{quiet.url}/workers")
+    breaks.wait(6)
+    page.wait_for_timeout(8_000)  # longer than before any of them
+    assert breaks.asked == 6
+    page.context.close()

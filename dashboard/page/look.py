@@ -26,11 +26,11 @@ FAVICON = (
     '<path d="M7 9h18M7 16h12M7 23h6" stroke="#fff" stroke-width="3.4" stroke-linecap="round"/></svg>'
 )
 RELOAD_SCRIPT = """<script>
-let taskyardReloads = false;
-addEventListener("error", ({target}) => {
+addEventListener("error", function again({target}) {
+  if (!(target instanceof HTMLScriptElement)) return;
+  removeEventListener("error", again, true);
   const tried = JSON.parse(sessionStorage.getItem("taskyard-tried") || "[]").filter((at) => Date.now() - at < 60000);
-  if (!(target instanceof HTMLScriptElement) || taskyardReloads || tried.length >= 5) return;
-  taskyardReloads = true;
+  if (tried.length >= 5) return;
   sessionStorage.setItem("taskyard-tried", JSON.stringify([...tried, Date.now()]));
   setTimeout(() => location.reload(), 200 * 2 ** tried.length);
 }, true);

@@ -131,14 +131,14 @@ def test_a_death_is_retried_whatever_exceptions_are_worth_it(master: MasterProce
 def test_a_task_that_asks_whether_it_is_cancelled_can_tidy_up_and_its_process_lives_on(
     queue: RemoteQueue, worker: WorkerProcess, gate: Gate
 ) -> None:
-    before = worker.slots()
+    before = worker.all_slots()
     task_id = submit(queue, "tidy_up", arguments(str(gate.folder)))
     wait_until(lambda: gate.begun("asks"), "it runs")
     assert queue.cancel([task_id]) == 1
     wait_until(lambda: gate.begun("tidy"), "it was told", 10)
     ids = [submit(queue, "square", arguments(n)) for n in range(10)]
     assert [read(result_of(queue, each)) for each in ids] == [f"{n} * {n} = {n * n}" for n in range(10)]
-    assert worker.slots() == before
+    assert worker.all_slots() == before
     assert result_of(queue, task_id).state == "cancelled"
 
 

@@ -112,11 +112,11 @@ def test_a_name_that_the_workers_module_lacks_is_told(master: MasterProcess, mon
 
 @pytest.mark.parametrize("pickled", [b"no pickle", b"", pickle.dumps(7)])
 def test_what_is_no_function_fails_that_task_only(pickled: bytes, master: MasterProcess, worker: WorkerProcess) -> None:
-    before = worker.slots()
+    before = worker.all_slots()
     result = ask(master, BY_VALUE, calls.pack_function(pickled, encode(((), {}))))
     assert (result.state, result.attempts) == ("failed", 1)
     assert result.cause.startswith("exception: ")
-    assert worker.slots() == before
+    assert worker.all_slots() == before
 
 
 def test_a_value_that_cannot_travel_fails_with_the_reason(master: MasterProcess) -> None:

@@ -26,6 +26,7 @@ class WorkerProcess:
     def __init__(self, master: MasterProcess, folder: Path, **settings: Any) -> None:
         folder.mkdir(parents=True)
         self.folder = folder
+        self._count: int = settings.get("worker_slots", 1)
         settings = {"worker_app": "tests.programs.tasks", "worker_health_file": folder / "health", **settings}
         self.environment = environment_of(master, **settings)
         with (folder / "worker.log").open("w") as log:
@@ -56,6 +57,10 @@ class WorkerProcess:
                 if "spawn_main" in " ".join(child.cmdline()):
                     found.append(child)
         return found
+
+    def all_slots(self) -> list[psutil.Process]:
+        """Its slots once each is there: one whose task has killed it is started again after that task's end is known."""
+        return wait_until(lambda: found if len(found := self.slots()) == self._count else [], "it has all its slots", 20)
 
     def send(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

@@ -114,7 +114,7 @@ class Replicated:
 
     def leader(self) -> Program:
         """The master that leads now."""
-        with self.queue(10.0) as queue:
+        with self.queue() as queue:
             queue.connect()
             return self.masters["{}:{}".format(*queue.address)]
 

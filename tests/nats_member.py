@@ -6,11 +6,13 @@ import atexit
 import sqlite3
 import uuid
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from functools import cache
 from pathlib import Path
 from time import monotonic, sleep
+from typing import TypeVar
 
 from bench import nats_servers
 from master.committer import Committer
@@ -21,9 +23,22 @@ from taskyard.broker import Broker
 from taskyard.errors import Unreachable
 from taskyard.urls import parse_nats_url
 
-OPEN_SECONDS = 60.0
+T = TypeVar("T")
+INSIST_SECONDS = 60.0
 AHEAD = 12
 """Three servers need a second to agree on who leads a new stream: so many queues are made before they are asked for."""
+
+
+def insist(call: Callable[[], T]) -> T:
+    """What NATS answers, asked again where it is too busy, as masters do: three servers have to agree on what changes."""
+    deadline = monotonic() + INSIST_SECONDS
+    while True:
+        try:
+            return call()
+        except Unreachable:
+            if monotonic() > deadline:
+                raise
+            sleep(0.5)
 
 
 class NewQueue:
@@ -35,19 +50,7 @@ class NewQueue:
         self.name = parsed.queue
         self.broker = Broker(parsed, "master", str)
         self.log = Log(self.broker, parsed.queue, many)
-        self._open()
-
-    def _open(self) -> None:
-        """As a master does it: three servers that are busy may not have agreed on a new stream when it is asked for."""
-        deadline = monotonic() + OPEN_SECONDS
-        while True:
-            try:
-                self.log.open(OPEN_SECONDS)
-                return
-            except Unreachable:
-                if monotonic() > deadline:
-                    raise
-                sleep(0.5)
+        insist(lambda: self.log.open(INSIST_SECONDS))
 
 
 class Supply:
@@ -97,7 +100,7 @@ class Member:
 
     def begin(self, folder: Path) -> ReplicaStore:
         """A store that leads, whatever another one thinks."""
-        self._revision = self.log.hold("test", "", self.log.holder().revision)
+        self._revision = insist(lambda: self.log.hold("test", "", self.log.holder().revision))
         store = ReplicaStore(folder, self.log)
         store.lead("test", "0")
         self._leading = store.path
@@ -124,5 +127,5 @@ class Member:
             follower.catch_up()
             follower.close()
             assert content(follower.path) == content(self._leading)
-        self.log.delete()
+        insist(self.log.delete)
         self.log.close()

@@ -13,6 +13,15 @@ from tests.contract.master_process import MasterProcess
 from tests.harness import KINDS, Harness, Kind
 
 
+@pytest.fixture(autouse=True)
+def no_excuse_for_a_busy_machine() -> Iterator[None]:
+    """A queue of this process that gets no processor for seconds is no queue that stood still: leases of the tests, whose clock
+    is not the machine's, would be excused."""
+    with pytest.MonkeyPatch.context() as patch:  # not the test's own, which is to end first
+        patch.setattr("master.committer.DEAF_SECONDS", 20.0)
+        yield
+
+
 @pytest.fixture(params=KINDS)
 def kind(request: pytest.FixtureRequest) -> Kind:
     chosen: Kind = request.param

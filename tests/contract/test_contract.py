@@ -127,7 +127,7 @@ def test_a_reader_that_waits_is_woken_by_a_result_of_its_job_only(harness: Harne
     waiting = InThread(lambda: reading.results("job", 0, 10, 20))
     harness.queue.settle("s", [done(other)])
     harness.queue.settle("s", [done(mine)])
-    assert [result.id for result in waiting.result(5)] == ["a"]
+    assert [result.id for result in waiting.result()] == ["a"]
 
 
 def test_a_reader_is_woken_by_a_cancelled_task(harness: Harness) -> None:
@@ -135,7 +135,7 @@ def test_a_reader_is_woken_by_a_cancelled_task(harness: Harness) -> None:
     reading = harness.another()
     waiting = InThread(lambda: reading.results("job", 0, 10, 20))
     harness.queue.cancel(["a"])
-    assert [result.state for result in waiting.result(5)] == ["cancelled"]
+    assert [result.state for result in waiting.result()] == ["cancelled"]
 
 
 def test_waiting_for_results_ends_empty_when_the_time_is_over(harness: Harness) -> None:

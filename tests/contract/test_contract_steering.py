@@ -38,7 +38,7 @@ def test_a_lease_that_waits_for_a_paused_queue_is_woken_when_it_goes_on(harness:
     harness.queue.submit([task("a")])
     harness.wait_until_one_waits(LEASE)
     harness.queue.pause(False)
-    assert [leased.id for leased in lease.result(2)] == ["a"]
+    assert [leased.id for leased in lease.result()] == ["a"]
 
 
 def test_a_queue_stays_paused_over_a_crash(harness: Harness) -> None:
@@ -123,7 +123,7 @@ def test_a_lease_that_waits_ends_once_the_worker_has_heard_that_it_is_to_drain(h
     harness.queue.submit([task("a")])
     harness.wait_until_one_waits(LEASE)  # not before, or it would ask again and again until its heart has heard of it
     harness.queue.heartbeat("s", {"host": "h", "draining": True})
-    assert lease.result(2) == []
+    assert lease.result() == []
     assert harness.queue.stats()["ready"] == 1
 
 

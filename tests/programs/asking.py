@@ -22,7 +22,7 @@ def submit(queue: RemoteQueue, name: str, payload: bytes, **fields: Any) -> str:
     return task_id
 
 
-def result_of(queue: RemoteQueue, task_id: str, seconds: float = 20.0) -> Result:
+def result_of(queue: RemoteQueue, task_id: str, seconds: float = 60.0) -> Result:
     """Wait for its one result."""
     (result,) = queue.results(task_id, 0, 10, seconds)
     return result

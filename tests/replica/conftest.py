@@ -9,7 +9,7 @@ import pytest
 
 from bench.nats_servers import NatsServers
 from master.replica.store import ReplicaStore
-from tests.nats_member import NewQueue
+from tests.nats_member import NewQueue, insist
 from tests.replica.copies import Forgetful, Make
 
 
@@ -24,7 +24,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsServers]:
 def queue() -> Iterator[NewQueue]:
     made = NewQueue(1)
     yield made
-    made.log.delete()
+    insist(made.log.delete)
     made.log.close()
 
 

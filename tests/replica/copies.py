@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from nats.js.errors import NotFoundError
 
 from bench.nats_servers import NatsServers
 from master import sql
@@ -18,7 +20,7 @@ from taskyard.broker import Broker
 from taskyard.errors import Unreachable
 from taskyard.urls import parse_nats_url
 from tests.harness import wait_until
-from tests.nats_member import NewQueue, content
+from tests.nats_member import NewQueue, content, insist
 
 Make = Callable[[str], ReplicaStore]
 """Makes the store of a folder."""
@@ -65,7 +67,8 @@ def lose_log(queue: NewQueue) -> None:
     """As when NATS's servers lost it."""
     broker = Broker(parse_nats_url(queue.url), "master", str)
     js = broker.open(5)
-    broker.run(js.delete_stream(queue.log.name))
+    with suppress(NotFoundError):
+        insist(lambda: broker.run(js.delete_stream(queue.log.name)))
     broker.close()
     queue.log.open(5)
 

@@ -54,7 +54,7 @@ def test_the_dashboard_follows_the_leader(cluster: Replicated, dashboard: Dashbo
     before = cluster.leader()
 
     def ready() -> bool:
-        return httpx.get(f"{dashboard.url}/readyz").status_code == 200
+        return httpx.get(f"{dashboard.url}/readyz", timeout=30).status_code == 200
 
     def submit(number: int) -> str:
         body = {"name": "square", "args": [number]}

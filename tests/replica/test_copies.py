@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from taskyard.errors import Unreachable
 from taskyard.urls import parse_nats_url
 from tests.cluster.project import ROOT
 from tests.harness import wait_until
+from tests.nats_member import insist
 
 
 @pytest.fixture
@@ -25,7 +27,7 @@ def log(servers: NatsServers) -> Iterator[Log]:
     try:
         wait_until(lambda: is_there(made), "the servers have met", 60)
         yield made
-        made.delete()
+        insist(made.delete)
     finally:
         made.close()
 
@@ -52,9 +54,11 @@ def copies(url: str, folder: Path, *words: str) -> subprocess.CompletedProcess[s
 
 
 def last_of(server: NatsServer, name: str) -> int | None:
-    """The place of the last message of a stream that one server has."""
-    (account,) = server.ask("/jsz?streams=1&accounts=1")["account_details"]
-    return next((stream["state"]["last_seq"] for stream in account["stream_detail"] if stream["name"] == name), None)
+    """The place of the last message of a stream that one server has; None: it has none, or does not answer in time."""
+    with suppress(OSError):
+        (account,) = server.ask("/jsz?streams=1&accounts=1")["account_details"]
+        return next((stream["state"]["last_seq"] for stream in account["stream_detail"] if stream["name"] == name), None)
+    return None
 
 
 def test_who_would_stop_a_server_is_told_which_other_one_lacks_something_and_waits_until_it_has_it(

@@ -20,13 +20,13 @@ from taskyard.broker import Broker
 from taskyard.urls import parse_nats_url
 from tests.harness import wait_until
 from tests.measured import tell
-from tests.nats_member import NewQueue
+from tests.nats_member import NewQueue, insist
 
 ROOT = Path(__file__).parents[2]
 
 BEFORE, AFTER, AFTER_SECONDS = 2000, 3000, 3.0
 """Results before a blow; and so many, for so long, after it."""
-STALL_SECONDS = {"leaves": 3.0, "master": 8.0, "server": 15.0, "host": 23.0}
+STALL_SECONDS = {"leaves": 5.0, "master": 8.0, "server": 15.0, "host": 23.0}
 """Bounds of how long no result may come: two seconds until a master is missed and what a busy machine adds; NATS's servers
 miss theirs after four seconds, and elect for as long again."""
 
@@ -57,7 +57,9 @@ def stall_of(cluster: Replicated, strike: Callable[[], None]) -> float:
         for number, value in enumerate(client.map(square, count(), chunksize=1, buffersize=50)):
             assert value == number * number
             now = monotonic()
-            longest, last = max(longest, now - last), now
+            if number:  # before the first one workers may still look for the master that the last test has left
+                longest = max(longest, now - last)
+            last = now
             if not struck_at and number == BEFORE:
                 strike()
                 struck_at, since = now, number
@@ -192,13 +194,13 @@ def test_what_nats_has_lost_the_masters_have_and_what_they_have_not_is_submitted
         (other,) = (master for master in cluster.masters.values() if master is not one)
         for master in (one, other):
             master.kill()
-        log.delete()
+        insist(log.delete)
         one.start()
         assert (queue.stats()["ready"], queue.stats()["done"]) == (100, before)  # of its copy
         one.kill()
         for master in (one, other):
             shutil.rmtree(master.folder / "data")
-        log.delete()
+        insist(log.delete)
         one.start()
         assert [future.result(60) for future in waiting] == first  # nothing but the client had them
     log.close()

@@ -340,6 +340,6 @@ def open_and_close(url: str) -> None:
     parsed = parse_nats_url(url)
     broker = Broker(parsed, parsed.user or "master", lambda: parsed.password)
     try:
-        broker.open(1.0)
+        broker.open(4.0)
     finally:
         broker.close()

@@ -418,9 +418,10 @@ def test_a_master_behind_a_slow_link_catches_up(make: Make, slow: Log, tmp_path:
     for seq in range(1, 21):
         put(leader, seq, 64 * 1024)
     with closing(ReplicaStore(tmp_path / "slow", slow)) as follower:
-        for _ in range(5):
+        for _ in range(30):
             try:
                 follower.catch_up()
+                break
             except Unreachable:
                 continue
         assert follower.applied == leader.applied

@@ -193,6 +193,7 @@ def test_a_connection_of_the_queue_is_made_of_a_near_end_as_of_a_socket(certs: P
     client, server = tunnels(certs)
     with wire.adopt(client, 10, wire.ClientConnection) as one, wire.adopt(server, 0.1) as other:
         one.send(("queue", "stats", (), {}))
+        assert other.poll(10)
         assert other.recv() == ("queue", "stats", (), {})
         with pytest.raises(BlockingIOError):
             other.recv()

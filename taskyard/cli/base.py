@@ -19,9 +19,10 @@ from taskyard.codec import JSON, decode, one_line
 from taskyard.keys import find_authkey
 from taskyard.settings import load_settings
 from taskyard.transport import RemoteQueue
+from taskyard.urls import is_nats
 
-PATIENCE = 5.0
-"""Seconds that a command waits for a master."""
+PATIENCE, NATS_PATIENCE = 5.0, 15.0
+"""Seconds that a command waits for a master; on NATS for one to take another one's place too, see docs/replication.md."""
 EXIT_INTERRUPTED = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -59,13 +60,18 @@ app = typer.Typer(
 )
 
 
-def connect(patience: float | None = PATIENCE) -> RemoteQueue:
-    """A connection to the master of the settings; ``patience`` is for outages later. Raises `SettingsError`, `Unreachable`,
-    `WrongKey`, `WrongVersion`, `WrongCertificate`."""
+def patience() -> float:
+    """How long to wait for a master. Raises `SettingsError`."""
+    return NATS_PATIENCE if is_nats(load_settings().taskyard_url) else PATIENCE
+
+
+def connect(stay: bool = False) -> RemoteQueue:
+    """A connection to the master of the settings; ``stay``: later wait for one as long as it takes. Raises `SettingsError`,
+    `Unreachable`, `WrongKey`, `WrongVersion`, `WrongCertificate`."""
     settings = load_settings()
-    with RemoteQueue(settings.taskyard_url, find_authkey(settings), PATIENCE, files=settings.tls_files) as queue:
+    with RemoteQueue(settings.taskyard_url, find_authkey(settings), patience(), files=settings.tls_files) as queue:
         queue.connect()
-        return queue.another(patience)
+        return queue.another(None if stay else patience())
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 
-from taskyard.cli.base import EXIT_INTERRUPTED, PATIENCE, Json, app, connect, say, show, table, to_json
+from taskyard.cli.base import EXIT_INTERRUPTED, Json, app, connect, say, show, table, to_json
 from taskyard.jobs import Job
 from taskyard.model import END_STATES, OPEN_STATES, Running
 from taskyard.transport import RemoteQueue
@@ -32,7 +32,7 @@ def status(
 
     --watch draws anew on a terminal; elsewhere it prints one line for each change.
     """
-    with connect(None if watch else PATIENCE) as queue:
+    with connect(stay=watch) as queue:
 
         def ask() -> dict[str, Any]:
             return queue.stats() if job is None else _job(queue, job)

@@ -11,12 +11,12 @@ import typer
 
 from taskyard.cli.base import (
     EXIT_INTERRUPTED,
-    PATIENCE,
     Json,
     app,
     connect,
     fields_to_json,
     opened,
+    patience,
     progress,
     read_json,
     say,
@@ -64,15 +64,16 @@ def submit(
     given = {
         "priority": priority, "delay": delay, "retries": retries, "expiry": expiry, "key": key, "time_limit": time_limit,
     }  # fmt: skip
-    cluster = Cluster(job=job, patience=PATIENCE)
-    future = _options(cluster, given).submit_payload(name, payload)
-    task_id = future.task_id
-    if wait:
-        try:
+    cluster = Cluster(job=job, patience=patience())
+    try:
+        future = _options(cluster, given).submit_payload(name, payload)
+        task_id = future.task_id
+        if wait:
             with cluster:
                 error = future.exception()
-        except KeyboardInterrupt:
-            _interrupted(cluster.job_id)
+    except KeyboardInterrupt:
+        _interrupted(cluster.job_id)
+    if wait:
         told = {"id": task_id, "job": cluster.job_id, "error": one_line(error) if error else None}
         value = None if error else future.result()
         if as_json:
@@ -117,7 +118,7 @@ def map_lines(
         source = file.open("rb") if file is not None else nullcontext(sys.stdin.buffer)
     except OSError as error:
         raise typer.BadParameter(f"{file}: {error.strerror}", param_hint="FILE") from None
-    cluster = Cluster(job=job, patience=PATIENCE)
+    cluster = Cluster(job=job, patience=patience())
     calls = _options(cluster, {"priority": priority, "retries": retries, "time_limit": time_limit})
     alone = retries is not None or time_limit is not None  # these count for a task
     form: Form = "star" if star else "text" if text else "json"
@@ -157,7 +158,7 @@ def results(
     A call without a number has its task's id instead. What failed is told on standard error, and the exit code is 1.
     """
     failed = 0
-    with connect(None if follow else PATIENCE) as queue:
+    with connect(stay=follow) as queue:
         try:
             for one in Job(queue, job).results(after, wait=follow):
                 after = one.cursor

@@ -17,6 +17,7 @@ from docker.models.containers import Container
 from tests.chaos.ground import WORKERS, Ground, cgroup_file, persist, pid_of
 from tests.chaos.schedule import Blow, Kind
 from tests.cluster.project import signal_all
+from tests.harness import wait_until
 
 STRIKE = """
 import os, sys, time
@@ -217,8 +218,9 @@ def fill_disk(turn: Turn) -> int:
 def slow_disk(turn: Turn) -> int:
     """Writes are throttled by the kernel, as the cgroup of the master asks for."""
     assert turn.ground.disk is not None
+    pid = wait_until(lambda: pid_of(turn.ground.master()), "the master runs, if another blow has ended it")
     device = Path("/sys/block", Path(turn.ground.disk).name, "dev").read_text().strip()
-    path, unified = cgroup_file(pid_of(turn.ground.master()), "blkio.throttle.write_iops_device", "io.max")
+    path, unified = cgroup_file(pid, "blkio.throttle.write_iops_device", "io.max")
     number = turn.random.choice(SLOW_WRITES)
     try:
         path.write_text(f"{device} wiops={number}" if unified else f"{device} {number}")

@@ -17,7 +17,7 @@ import sys, time
 from taskyard import Cluster
 cluster = Cluster()
 for n in range(int(sys.argv[1])):
-    cluster.submit(lambda n: time.sleep(0.02) or n * n, n)
+    cluster.submit(lambda n: time.sleep(0.05) or n * n, n)
 print(cluster.detach())
 """
 READ = """

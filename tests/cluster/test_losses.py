@@ -105,7 +105,7 @@ def test_a_worker_killed_while_it_waits_never_takes_the_next_task_with_it(cluste
         victim.start()
     tell(f"idle worker killed, next task: {answered} of {ROUNDS} answered, the slowest in {max(seconds) * 1000:.0f} ms")
     assert answered == ROUNDS
-    assert max(seconds) < 1
+    assert max(seconds) < 4  # a lease that has to end is 15 s or more
 
 
 @pytest.mark.alone
@@ -114,7 +114,7 @@ def test_a_worker_of_the_tutorial_killed_in_get_never_takes_the_next_item_with_i
     tell(f"tutorial's worker killed in get(): {ended['reached']} of {ROUNDS} items reached another, the slowest in"
          f" {ended['slowest'] * 1000:.0f} ms")  # fmt: skip
     assert ended["reached"] == ROUNDS
-    assert ended["slowest"] < 1
+    assert ended["slowest"] < 4
 
 
 def test_a_task_that_kills_its_worker_ends_failed_with_the_true_cause_and_the_others_go_on(cluster: Project) -> None:
@@ -132,7 +132,7 @@ def test_a_task_that_kills_its_worker_ends_failed_with_the_true_cause_and_the_ot
 
 
 def test_sigterm_lets_a_worker_finish_what_runs(cluster: Project, asker: Asker) -> None:
-    asker.send(["host_after", [10.0], 60])
+    asker.send(["host_after", [20.0], 60])
     busy = wait_until(lambda: [worker for worker in cluster.workers_heard_of() if worker["busy"]], "somebody runs it")
     victim = next(container for container in cluster.containers("worker") if host_of(container) == busy[0]["host"])
     began = time.monotonic()
@@ -140,12 +140,12 @@ def test_sigterm_lets_a_worker_finish_what_runs(cluster: Project, asker: Asker) 
     assert time.monotonic() - began > 1, "it was busy when it was told to stop"
     answer = asker.answer()
     assert answer["value"] == host_of(victim)
-    assert answer["seconds"] < 10 + LEASE / 2
+    assert answer["seconds"] < 20 + LEASE / 2
     assert victim.wait()["StatusCode"] == 0
 
 
 def test_sigterm_gives_back_what_waits_counts_no_attempt_and_nothing_waits_for_a_lease_to_end(cluster: Project) -> None:
-    load = Load(cluster, 2_000, 0.01)
+    load = Load(cluster, 6_000, 0.01)
     for came, victim in zip((500, 1000), cluster.containers("worker"), strict=False):
         load.wait_for("came", came)
         victim.stop(timeout=30)
@@ -155,9 +155,9 @@ def test_sigterm_gives_back_what_waits_counts_no_attempt_and_nothing_waits_for_a
     times = sorted(ended.pop("times"))
     assert times[-1] > stopped, "all was done before they stopped"
     stall = max(b - a for a, b in pairwise(times))
-    tell(f"two of five workers stopped by SIGTERM in 2,000 tasks: no result for {stall:.2f} s at the longest")
-    assert stall < LEASE / 6
-    assert ended == {"results": 2_000, "faults": [], "wrong": [], "most_attempts": 1}
+    tell(f"two of five workers stopped by SIGTERM in 6,000 tasks: no result for {stall:.2f} s at the longest")
+    assert stall < LEASE / 2
+    assert ended == {"results": 6_000, "faults": [], "wrong": [], "most_attempts": 1}
 
 
 @pytest.mark.parametrize("service", ["worker", "master"])

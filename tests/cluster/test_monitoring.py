@@ -31,7 +31,7 @@ def prometheus(project: Callable[..., Project], image: str) -> Iterator[httpx.Cl
     laid_over = (MONITORING / "compose.yaml").read_text()
     cluster = project("monitoring", laid_over, PROMETHEUS_IMAGE=image, PROMETHEUS_PORT="0")
     cluster.compose("up", "--detach", "--wait", "--scale", "worker=2")
-    with httpx.Client(base_url=f"http://{cluster.compose('port', 'prometheus', '9090').strip()}") as client:
+    with httpx.Client(base_url=f"http://{cluster.compose('port', 'prometheus', '9090').strip()}", timeout=30) as client:
         wait_until(lambda: ask(client, 'up{job="taskyard"} == 1'), "it has been scraped", SLOWLY_KNOWN)
         cluster.compose("run", "--rm", "-T", "--no-deps", "job")
         yield client

@@ -37,7 +37,7 @@ def link(cluster: Project) -> str:
 def rest(link: str) -> Iterator[Callable[..., dict[str, Any]]]:
     """Submits a job over REST."""
     address, _, token = link.partition("/sign-in#token=")
-    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}) as client:
+    with httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=30) as client:
 
         def submit(job: str, name: str, *calls: list[Any]) -> dict[str, Any]:
             tasks = [{"name": name, "args": args, "retries": 0} for args in calls]
@@ -72,8 +72,9 @@ def test_a_job_a_failure_that_is_tried_again_and_a_master_that_dies_are_all_seen
     address = link.partition("/sign-in")[0]
 
     # a job's bar moves, to its end
-    rest("squares", "square_after", *([n, 0.05] for n in range(TASKS)))
     page.get_by_role("link", name="Jobs").click()
+    expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
+    rest("squares", "square_after", *([n, 0.05] for n in range(TASKS)))
     bar = page.get_by_role("listitem").filter(has=page.get_by_role("link", name="squares")).get_by_role("progressbar")
     seen = [wait_until(lambda: share(bar), "it has begun")]
     while seen[-1] < 100:

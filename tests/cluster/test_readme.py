@@ -231,7 +231,7 @@ def test_make_watch_brings_an_edited_app_into_the_workers(clone: Path, tmp_path:
         tasks, job = clone / "app/tasks.py", clone / "app/job.py"
         tasks.write_text(tasks.read_text() + NEW_TASK)
         job.write_text(job.read_text().replace("square", "cube"))
-        wait_until(lambda: ["cube" in w["tasks"] for w in project.workers_heard_of()] == [True] * 5, "all know the new task")
+        wait_until(lambda: ["cube" in w["tasks"] for w in project.workers_heard_of()] == [True] * 5, "all know it", 240)
         assert len(re.findall(r"Result: \d+ cubed is \d+", type_in("make job", clone))) == 10
     finally:
         os.killpg(watch.pid, signal.SIGINT)  # as Ctrl-C does it

@@ -162,14 +162,14 @@ def test_workers_whose_network_comes_back_with_other_addresses_are_soon_at_work_
     assert answer["value"] == 49
     back = time.monotonic()
     wait_until(lambda: all(health(container) == "healthy" for container in workers), "all are well again")
-    wait_until(lambda: len(cluster.workers_heard_of()) == len(workers), "all are at work again")
+    wait_until(lambda: len(asker.workers()) == len(workers), "all are at work again")
     tell(
         f"workers that have exchanged their addresses: a task done after {answer['seconds']:.0f} s,"
         f" all well {time.monotonic() - back:.0f} s later"
     )
     # Of a connection, that is; a worker's may end one after the other.
     assert answer["seconds"] < 2 * SILENT_SECONDS + 5
-    assert time.monotonic() - back < LEASE
+    assert time.monotonic() - back < LEASE + 8
 
 
 @pytest.fixture

@@ -188,7 +188,7 @@ def test_an_update_is_not_held_up_by_long_tasks_that_wait(source: Path, machine:
 def test_a_bad_update_is_rolled_back_and_nothing_is_lost(source: Path, machine: Machine, harm: str) -> None:
     before = what_is_deployed(machine)
     with a_bad_version(source, harm) as version:
-        said = make(source, machine, "deploy-update", "WAIT_SECONDS=20", code=1)
+        said = make(source, machine, "deploy-update", "WAIT_SECONDS=60", code=1)
     assert f"{version} did not get well: rolling back" in said
     assert ("changed the queue's format" in said) == (harm != "ends at once")
     assert what_is_deployed(machine) == before

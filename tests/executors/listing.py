@@ -155,7 +155,7 @@ def logged() -> Iterator[list[str]]:
     logger.propagate = propagate
 
 
-def fill(executor: Executor, kind: Kind, seconds: float = 0.2) -> list[Future[int]]:
+def fill(executor: Executor, kind: Kind, seconds: float = 0.4) -> list[Future[int]]:
     """Give every worker four calls, more than any kind lends ahead; returns when the first runs."""
     futures = [executor.submit(pause, seconds, n) for n in range(4 * kind.workers)]
     until(lambda: futures[0].running() or futures[0].done(), "it begins")

@@ -36,7 +36,7 @@ try:
         futures = [executor.submit(pause, {seconds}) for _ in range(2)]
         for future in futures:
             future.add_done_callback(ended.append)
-        while not futures[0].running():
+        while not (futures[0].running() or futures[0].done()):
             time.sleep(0.01)
         raise KeyboardInterrupt
 except KeyboardInterrupt:

@@ -37,7 +37,7 @@ from tests.executors.listing import (
 
 @behaviour
 def a_result_that_is_not_there_in_time_is_a_timeout_and_comes_later(executor: Executor) -> None:
-    future = executor.submit(pause, 0.4, "later")
+    future = executor.submit(pause, 2.0, "later")
     with raises(TimeoutError):
         future.result(0.05)
     with raises(TimeoutError):
@@ -50,7 +50,7 @@ def a_result_that_is_not_there_in_time_is_a_timeout_and_comes_later(executor: Ex
 def a_future_is_pending_then_running_then_done(executor: Executor, kind: Kind) -> None:
     first, *_, last = futures = fill(executor, kind)
     assert (last.done(), last.cancelled()) == (False, False)  # it may be with a worker already, behind another one
-    until(first.running, "it runs") if not first.done() else None
+    until(lambda: first.running() or first.done(), "its turn has come")
     assert first.result(PATIENCE) == 0
     assert (first.running(), first.done(), first.cancelled()) == (False, True, False)
     until(lambda: last.running() or last.done(), "the last one's turn has come")
@@ -172,17 +172,17 @@ def a_callback_may_submit(executor: Executor) -> None:
 
 @behaviour
 def wait_returns_at_the_first_end_at_the_first_exception_or_when_all_have_ended(executor: Executor, kind: Kind) -> None:
-    short, long = executor.submit(pause, 0.05, "short"), executor.submit(pause, 0.6, "long")
+    short, long = executor.submit(pause, 0.05, "short"), executor.submit(pause, 2.0, "long")
     assert wait([short, long], PATIENCE, FIRST_COMPLETED) == ({short}, {long})
     assert wait([short, long], PATIENCE, ALL_COMPLETED) == ({short, long}, set())
-    failing, long = executor.submit(pause_and_refuse, 0.05), executor.submit(pause, 0.6)
+    failing, long = executor.submit(pause_and_refuse, 0.05), executor.submit(pause, 2.0)
     assert wait([short, failing, long], PATIENCE, FIRST_EXCEPTION) == ({short, failing}, {long})
     assert wait([long, short], PATIENCE, FIRST_EXCEPTION) == ({short, long}, set()), "without one it waits for all"
 
 
 @behaviour
 def wait_returns_what_is_done_in_time(executor: Executor) -> None:
-    short, long = executor.submit(pause, 0.01), executor.submit(pause, 0.8)
+    short, long = executor.submit(pause, 0.01), executor.submit(pause, 2.0)
     short.result(PATIENCE)
     assert wait([short, long], timeout=0.05) == ({short}, {long})
     assert ended([long])
@@ -200,7 +200,7 @@ def wait_and_as_completed_take_cancelled_futures_for_done(executor: Executor, ki
 
 @behaviour
 def as_completed_yields_in_the_order_of_the_ends(executor: Executor) -> None:
-    long, short = executor.submit(pause, 0.6), executor.submit(pause, 0.05)
+    long, short = executor.submit(pause, 2.0), executor.submit(pause, 0.05)
     assert list(as_completed([long, short], PATIENCE)) == [short, long]
     assert set(as_completed([long, short], 0)) == {short, long}
 
@@ -213,7 +213,7 @@ def as_completed_yields_a_future_that_is_given_twice_once(executor: Executor) ->
 
 @behaviour
 def as_completed_is_a_timeout_after_what_came_in_time(executor: Executor) -> None:
-    short, long = executor.submit(pause, 0.01), executor.submit(pause, 0.8)
+    short, long = executor.submit(pause, 0.01), executor.submit(pause, 2.0)
     short.result(PATIENCE)
     seen = []
     with raises(TimeoutError, "1 (of 2) futures unfinished"):

@@ -44,7 +44,7 @@ def map_raises_an_exception_at_its_place_and_then_ends(executor: Executor) -> No
 
 @behaviour
 def map_is_a_timeout_when_a_result_has_not_come_in_time(executor: Executor) -> None:
-    results = executor.map(pause, [0.01, 1.0], ["in time", "late"], timeout=0.5)
+    results = executor.map(pause, [0.01, 4.0], ["in time", "late"], timeout=2.0)
     assert next(results) == "in time"
     with raises(TimeoutError):
         next(results)

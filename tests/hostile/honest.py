@@ -12,7 +12,7 @@ from tests.contract.master_process import MasterProcess
 from tests.harness import done, failed, task, wait_until
 from tests.hostile.attacker import Attacker
 
-PATIENCE = 2.0
+PATIENCE = 4.0
 """Seconds within which it is served."""
 ROUNDS = "the honest client's rounds"
 OURS = "the honest client's"

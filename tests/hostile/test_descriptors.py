@@ -20,6 +20,8 @@ def test_a_master_takes_as_many_connections_as_the_system_allows_not_as_many_as_
             master.start(wait=False)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        with master.queue(20.0) as first:
+            first.connect()  # it has started
         for _ in range(low + 50):
             opened.enter_context(master.queue(5.0)).connect()
         with master.queue(5.0) as newcomer:

@@ -157,6 +157,7 @@ def test_shutdown_can_cancel_what_waits_while_what_runs_goes_on(
     waiting = [cluster.submit(held, str(gate.folder), f"waiting-{n}") for n in range(5)]
     with master.queue() as queue:
         wait_until(lambda: len(queue.find("ready", cluster.job_id, 10, 0)) == 5, "they wait in the queue")
+        wait_until(full_house[0].running, "it is known that it runs")
         ending = InThread(partial(cluster.shutdown, cancel_futures=True))
         assert wait_for_all(waiting, 10).not_done == set()
         assert all(future.cancelled() for future in waiting)
@@ -171,10 +172,10 @@ def test_a_running_call_can_be_cancelled_too_and_its_process_ends(
     cluster: Cluster, gate: Gate, full_house: list[Future[int]]
 ) -> None:
     slot = gate.begun("one")[0][1]
-    assert full_house[0].running()
+    wait_until(full_house[0].running, "it is known that it runs")
     assert full_house[0].cancel()
     wait_until(lambda: not is_alive(slot), "its process has ended")
-    assert full_house[1].running()
+    wait_until(full_house[1].running, "the other one runs on", 10)
 
 
 # Troubles
@@ -216,7 +217,7 @@ def test_more_calls_at_once_than_the_queue_takes_all_come(
     narrow_master: MasterProcess, start_worker: StartWorker, connect: Connect
 ) -> None:
     start_worker(narrow_master)
-    results = connect(narrow_master).map(square, range(100), timeout=10)
+    results = connect(narrow_master).map(square, range(100), timeout=60)
     assert list(results) == [square(n) for n in range(100)]
 
 

@@ -127,7 +127,7 @@ def test_a_worker_that_the_queue_tells_to_drain_finishes_what_runs_however_long_
     running = connect(own_master).submit(held, str(gate.folder), "running")
     wait_until(lambda: gate.begun("running"), "it runs")
     with own_master.queue() as queue:
-        (told,) = queue.workers()
+        (told,) = wait_until(queue.workers, "it has told of itself")
         assert (told.pid, told.draining) == (draining.pid, False)
         assert told.memory > 10_000_000
         assert queue.drain([told.session]) == 1
@@ -153,7 +153,7 @@ def test_a_worker_that_drains_by_order_keeps_its_last_outcome_for_as_long_as_the
     future = connect(own_master).submit(held, str(gate.folder))
     wait_until(lambda: gate.begun("task"), "it runs")
     with own_master.queue() as queue:
-        queue.drain([worker.session for worker in queue.workers()])
+        queue.drain([worker.session for worker in wait_until(queue.workers, "it has told of itself")])
     draining.wait_for("draining")
     own_master.kill()
     gate.open()
@@ -207,7 +207,7 @@ def test_a_signal_gives_a_worker_that_drains_by_order_the_grace_period(
     connect(own_master).submit(held, str(gate.folder))
     wait_until(lambda: gate.begun("task"), "it runs")
     with own_master.queue() as queue:
-        queue.drain([worker.session for worker in queue.workers()])
+        queue.drain([worker.session for worker in wait_until(queue.workers, "it has told of itself")])
         draining.wait_for("draining")
         draining.send(SIGTERM)
         assert draining.wait(SOON) == 0

@@ -74,7 +74,7 @@ def test_a_forked_child_that_leaves_the_with_block_ends_at_once(master: MasterPr
         "        sys.exit(7)\n"
         "    started = time.monotonic()\n"
         "    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7\n"
-        "    assert time.monotonic() - started < 3, 'the child waits'\n"
+        "    assert time.monotonic() - started < 4.5, 'the child waits'\n"
         "print(len([future.result() for future in futures]))\n"
     )
     assert run_script(master, text) == (0, "5000\n", "")

@@ -117,6 +117,7 @@ def test_all_that_is_open_of_a_job_can_be_cancelled(
 ) -> None:
     futures = [cluster.submit(held, str(gate.folder), str(n)) for n in range(6)]
     wait_until(lambda: gate.begun("0") and gate.begun("1"), "two run")
+    wait_until(lambda: cluster.job(cluster.job_id).info().tasks == 6, "all have been sent")
     assert connect(master).job(cluster.job_id).cancel() == 6
     for future in futures:
         with pytest.raises(TaskFailed, match="cancelled"):

@@ -138,8 +138,8 @@ def test_calls_in_a_process_of_their_own_end_when_they_are_cancelled(
 
 
 def test_calls_in_a_process_of_their_own_end_at_their_time_limit(master: MasterProcess, gate: Gate) -> None:
-    task_id, pid = begin_carefully(master, gate, time_limit=5.0, retries=1)
+    task_id, pid = begin_carefully(master, gate, time_limit=12.0, retries=1)
     with master.queue() as queue:
         result = result_of(queue, task_id)
-    assert (result.state, result.attempts, result.cause) == ("failed", 2, "time limit: still running after 5 s")
+    assert (result.state, result.attempts, result.cause) == ("failed", 2, "time limit: still running after 12 s")
     wait_until(lambda: not is_alive(pid), "its process has ended")

@@ -91,6 +91,7 @@ def test_a_master_gone_for_seconds_is_one_line_in_the_workers_log_and_exit_69_fo
     told = f"taskyard: no master answers at {own_master.url} (Connection refused); is it running, is the address right?"
     assert asked.stderr.splitlines()[-1] == told
     assert "Traceback" not in asked.stderr
+    worker.wait_for(NO_MASTER)
     own_master.start()
     assert cluster.submit(square, 3).result(20) == "3 * 3 = 9"
     worker.wait_for(f"connected to {own_master.url} after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Self
 
+from tests.harness import wait_until
 from tests.swarm.rig import STACK, Host, Rig
 
 
@@ -34,8 +35,8 @@ def is_whole(host: Host, container: str) -> bool:
     return '"ok"' in host.docker("exec", container, "wget", "-q", "-O", "-", "http://127.0.0.1:8222/healthz", check=False)
 
 
-def log_leader(hosts: list[Host]) -> tuple[Host, str]:
-    """Host and container of the NATS server that leads the queue's log."""
+def log_leader(hosts: list[Host]) -> tuple[Host, str] | None:
+    """Host and container of the NATS server that leads the queue's log; None: the servers are about to agree on one."""
     for host in hosts:
         for number in (1, 2, 3):
             for container in host.containers(f"{STACK}_nats{number}"):
@@ -44,11 +45,13 @@ def log_leader(hosts: list[Host]) -> tuple[Host, str]:
                 )
                 if f'"leader": "nats{number}"' in page.partition('"name": "taskyard-taskyard-log"')[2].partition('"replicas"')[0]:
                     return host, container
-    raise AssertionError("no server leads the log")
+    return None
 
 
 def kill_leader(rig: Rig) -> None:
-    host, container = log_leader(rig.hosts)
+    led = wait_until(lambda: log_leader(rig.hosts), "a server leads the log")
+    assert led is not None
+    host, container = led
     host.docker("kill", container)
 
 

@@ -12,12 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.cluster.project import ROOT, clean_environment
 from tests.harness import wait_until
 from tests.measured import tell
 from tests.swarm.rig import STACK, Host, Rig, longest_stall
 from tests.swarm.seen import NatsWatch, all_well, kill_leader, place_of, statuses
 
+pytestmark = pytest.mark.timeout(1200)
 MANAGER_URL = "manager://master:5000"
 NATS_URL = "nats://nats1:4222,nats2:4222,nats3:4222"
 LEAST_TASKS = 20_000

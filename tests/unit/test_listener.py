@@ -87,7 +87,7 @@ def test_silent_strangers_are_bounded_and_keep_no_newcomer_out(
         with pytest.raises(BlockingIOError):
             silent[49].recv(1)
     port.close()
-    wait_until(lambda: descriptors() == before, "all descriptors are closed", 10)
+    wait_until(lambda: descriptors() <= before, "all descriptors are closed", 10)
 
 
 def test_who_has_passed_the_handshake_and_is_not_accepted_yet_counts_too(
@@ -124,7 +124,7 @@ def test_a_listener_that_closes_wakes_whoever_waits_and_leaves_nothing_behind(
     with socket.create_server(port.address):  # its port is free at once
         pass
     TlsListener(("127.0.0.1", 0), context=tls.server_context(certs / "master.pem", certs / "master.key", None)).close()
-    wait_until(lambda: descriptors() == before, "all descriptors are closed", 10)
+    wait_until(lambda: descriptors() <= before, "all descriptors are closed", 10)
 
 
 def test_a_connection_that_cannot_be_accepted_is_told_and_the_next_one_is(

@@ -214,7 +214,7 @@ def test_tunnels_have_one_thread_together_and_leave_no_descriptor_behind(certs: 
     for one, other in several:
         one.close()
         other.close()
-    wait_until(lambda: descriptors() == before, "all descriptors are closed", 10)
+    wait_until(lambda: descriptors() <= before, "all descriptors are closed", 10)
 
 
 FORKS = """

@@ -101,8 +101,8 @@ class NatsServers:
         for server in self.all:
             _wait_for(server, deadline)
         while (outside := self._outside()) != []:
-            named = "nobody leads it" if outside is None else f"{[server.name for server in outside]} stayed out of the cluster"
-            assert time.monotonic() < deadline, named
+            out = f"{[server.name for server in outside or ()]} stayed out of the cluster"
+            assert time.monotonic() < deadline, out if outside else "nobody says which servers are in the cluster"
             time.sleep(0.05)
             # As deploy/nats/health.sh does it, which says why.
             if outside and time.monotonic() > deadline - START_SECONDS + 5:

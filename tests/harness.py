@@ -245,6 +245,17 @@ def wait_until(condition: Callable[[], T], what: str, seconds: float = 60.0) -> 
     return answer
 
 
+def settled(count: Callable[[], T]) -> T:
+    """What it counts once that stays the same for a while: what earlier tests have ended may close something a little later."""
+    last, since = count(), monotonic()
+    deadline = since + 20
+    while monotonic() - since < 0.3 and monotonic() < deadline:
+        sleep(0.02)
+        if (now := count()) != last:
+            last, since = now, monotonic()
+    return last
+
+
 def task(task_id: str, **fields: Any) -> Task:
     """A task of the job ``job`` that no test looks at closely."""
     return Task(**{"id": task_id, "job": "job", "name": "work", "payload": b"", **fields})

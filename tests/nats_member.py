@@ -14,6 +14,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TypeVar
 
+from nats.js.errors import ServiceUnavailableError
+
 from bench import nats_servers
 from master.committer import Committer
 from master.replica.lead import Lead
@@ -35,7 +37,7 @@ def insist(call: Callable[[], T]) -> T:
     while True:
         try:
             return call()
-        except Unreachable:
+        except (Unreachable, TimeoutError, ServiceUnavailableError):
             if monotonic() > deadline:
                 raise
             sleep(0.5)

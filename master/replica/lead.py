@@ -66,7 +66,9 @@ def stand_by(
                     logger.info("NATS answers again")
                 silent = False
                 if watch.is_vacant(holder) and not watch.gives_way(log.is_surpassed(store.reach)):
-                    return log.hold(me, address, holder.revision)
+                    revision = log.hold(me, address, holder.revision)
+                    logger.info("takes the leader's place", why=watch.why(holder))
+                    return revision
             except LeadLost:
                 pass  # another one was faster
             except Unreachable as error:
@@ -103,6 +105,14 @@ class Watch:
             self._left = bool(self._seen.master) and not holder.master
             self._seen, self.since = holder, monotonic()
         return self._left or (self._mine and holder.master == self._me) or monotonic() - self.since > LOST_SECONDS
+
+    def why(self, holder: Holder) -> str:
+        """Why the place is free, for people."""
+        if self._left:
+            return "it left"
+        if holder.master == self._me:
+            return "it was this one's"
+        return f"it was silent for {monotonic() - self.since:.1f} s" if holder.master else "nobody leads"
 
     def gives_way(self, surpassed: bool) -> bool:
         """Whether another one is to lead first, since it has more of what NATS has lost."""

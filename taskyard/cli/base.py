@@ -22,7 +22,7 @@ from taskyard.transport import RemoteQueue
 from taskyard.urls import is_nats
 
 PATIENCE, NATS_PATIENCE = 5.0, 15.0
-"""Seconds that a command waits for a master; on NATS for one to take another one's place too, see docs/replication.md."""
+"""Seconds that a command waits for a master; on NATS, for one to take another one's place (docs/replication.md)."""
 EXIT_INTERRUPTED = 130
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -68,10 +68,10 @@ def patience() -> float:
 def connect(stay: bool = False) -> RemoteQueue:
     """A connection to the master of the settings; ``stay``: later wait for one as long as it takes. Raises `SettingsError`,
     `Unreachable`, `WrongKey`, `WrongVersion`, `WrongCertificate`."""
-    settings = load_settings()
-    with RemoteQueue(settings.taskyard_url, find_authkey(settings), patience(), files=settings.tls_files) as queue:
+    settings, seconds = load_settings(), patience()
+    with RemoteQueue(settings.taskyard_url, find_authkey(settings), seconds, files=settings.tls_files) as queue:
         queue.connect()
-        return queue.another(None if stay else patience())
+        return queue.another(None if stay else seconds)
 
 
 def say(text: str) -> None:

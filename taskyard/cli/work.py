@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -65,15 +66,15 @@ def submit(
         "priority": priority, "delay": delay, "retries": retries, "expiry": expiry, "key": key, "time_limit": time_limit,
     }  # fmt: skip
     cluster = Cluster(job=job, patience=patience())
-    try:
-        future = _options(cluster, given).submit_payload(name, payload)
-        task_id = future.task_id
-        if wait:
-            with cluster:
-                error = future.exception()
-    except KeyboardInterrupt:
-        _interrupted(cluster.job_id)
+    send = partial(_options(cluster, given).submit_payload, name, payload)
     if wait:
+        try:
+            with cluster:
+                future = send()
+                error = future.exception()
+        except KeyboardInterrupt:
+            _interrupted(cluster.job_id)
+        task_id = future.task_id
         told = {"id": task_id, "job": cluster.job_id, "error": one_line(error) if error else None}
         value = None if error else future.result()
         if as_json:
@@ -83,11 +84,12 @@ def submit(
         else:
             say(f"{task_id} failed: {one_line(error)}")
         raise typer.Exit(1 if error else 0)
+    future = send()
     cluster.detach()
     error = future.exception()
     if error is not None and not isinstance(error, Detached):
         raise error
-    under = cluster.job_id
+    task_id, under = future.task_id, cluster.job_id
     if key is not None:  # who used it before may have done so under another job
         with connect() as queue:
             under = queue.show([task_id])[0].job

@@ -145,7 +145,7 @@ def test_sigterm_lets_a_worker_finish_what_runs(cluster: Project, asker: Asker) 
 
 
 def test_sigterm_gives_back_what_waits_counts_no_attempt_and_nothing_waits_for_a_lease_to_end(cluster: Project) -> None:
-    load = Load(cluster, 6_000, 0.01)
+    load = Load(cluster, 3_000, 0.01)
     for came, victim in zip((500, 1000), cluster.containers("worker"), strict=False):
         load.wait_for("came", came)
         victim.stop(timeout=30)
@@ -155,9 +155,9 @@ def test_sigterm_gives_back_what_waits_counts_no_attempt_and_nothing_waits_for_a
     times = sorted(ended.pop("times"))
     assert times[-1] > stopped, "all was done before they stopped"
     stall = max(b - a for a, b in pairwise(times))
-    tell(f"two of five workers stopped by SIGTERM in 6,000 tasks: no result for {stall:.2f} s at the longest")
-    assert stall < LEASE / 2
-    assert ended == {"results": 6_000, "faults": [], "wrong": [], "most_attempts": 1}
+    tell(f"two of five workers stopped by SIGTERM in 3,000 tasks: no result for {stall:.2f} s at the longest")
+    assert stall < LEASE / 3  # what waited for a lease to end would come 20 s after the last of the others
+    assert ended == {"results": 3_000, "faults": [], "wrong": [], "most_attempts": 1}
 
 
 @pytest.mark.parametrize("service", ["worker", "master"])

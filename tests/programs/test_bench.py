@@ -60,6 +60,7 @@ def test_ctrl_c_ends_a_run_and_all_that_it_has_started(mark: str, nothing_is_lef
         _, said = process.communicate(timeout=30)
     assert process.returncode == 130, said
     assert "Traceback" not in said
+    assert programs(mark, "-m master") + programs(mark, "-m worker") == []
     wait_until(lambda: not programs(mark), "all have ended, multiprocessing's own helpers too", 2)
 
 

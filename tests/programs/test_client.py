@@ -176,6 +176,8 @@ def test_a_running_call_can_be_cancelled_too_and_its_process_ends(
     assert full_house[0].cancel()
     wait_until(lambda: not is_alive(slot), "its process has ended")
     wait_until(full_house[1].running, "the other one runs on", 10)
+    ((_, other),) = gate.begun("two")
+    assert is_alive(other)
 
 
 # Troubles

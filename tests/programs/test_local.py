@@ -67,6 +67,7 @@ def test_functions_and_tasks_run_and_leaving_the_with_block_ends_all_processes(
         assert cluster.submit("square", 3).result(20) == "3 * 3 = 9"
         late = cluster.submit(lambda: "waited for")
     assert late.result(0) == "waited for"
+    assert programs(mark, "-m master") + programs(mark, "-m worker") == []
     wait_until(lambda: not programs(mark), "all have ended, multiprocessing's own helpers too", 2)
 
 
@@ -155,6 +156,7 @@ def test_a_cluster_without_a_folder_can_not_be_left_alone(nothing_is_left: objec
 def test_an_exception_ends_all_processes(mark: str, nothing_is_left: Callable[[], None]) -> None:
     with pytest.raises(ZeroDivisionError), LocalCluster(1):
         _ = 1 // 0
+    assert programs(mark, "-m master") + programs(mark, "-m worker") == []
     wait_until(lambda: not programs(mark), "all have ended, multiprocessing's own helpers too", 2)
 
 

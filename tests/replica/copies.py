@@ -66,11 +66,11 @@ def same(one: ReplicaStore, other: ReplicaStore) -> bool:
 def lose_log(queue: NewQueue) -> None:
     """As when NATS's servers lost it."""
     broker = Broker(parse_nats_url(queue.url), "master", str)
-    js = broker.open(5)
+    js = insist(lambda: broker.open(5))
     with suppress(NotFoundError):
         insist(lambda: broker.run(js.delete_stream(queue.log.name)))
     broker.close()
-    queue.log.open(5)
+    insist(lambda: queue.log.open(5))
 
 
 class Forgetful:

@@ -102,9 +102,13 @@ def test_a_leader_that_was_frozen_finds_another_one_in_its_place(cluster: Replic
 
 def test_a_leader_that_is_told_to_stop_leaves_its_place_at_once(cluster: Replicated) -> None:
     former = cluster.leader()
+    (other,) = (master for master in cluster.masters.values() if master is not former)
+    before = other.log.read_text()
     stall = stall_of(cluster, lambda: former.signal(signal.SIGTERM))
     tell(f"replicated queue: leading master stopped: no result for {stall:.1f} s at the longest")
     assert former.stop() == 0
+    (taken,) = (line for line in other.log.read_text().removeprefix(before).splitlines() if "takes the leader's place" in line)
+    assert "it left" in taken, "nobody waited for more of its silence"
     assert stall < STALL_SECONDS["leaves"]
 
 

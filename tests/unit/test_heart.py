@@ -46,13 +46,13 @@ def beats() -> Beats:
 
 @pytest.fixture
 def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It beats so seldom by itself that a busy machine is not taken for it."""
+    """It beats so seldom by itself that a beat which something else calls for comes before, on a busy machine too."""
     monkeypatch.setattr(links, "BEAT_SECONDS", SELDOM_SECONDS)
 
 
 @pytest.fixture
 def patient(seldom: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does it soon after another beat."""
+    """And what need not be told at once is told after five seconds."""
     monkeypatch.setattr(links, "PROGRESS_SECONDS", SELDOM_SECONDS - 1)
 
 

@@ -19,7 +19,7 @@ from master import listener
 from master.listener import TlsListener
 from taskyard import tls, wire
 from taskyard.settings import TlsFiles
-from tests.harness import AUTHKEY, InThread, wait_until
+from tests.harness import AUTHKEY, InThread, settled, wait_until
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_silent_strangers_are_bounded_and_keep_no_newcomer_out(
     monkeypatch.setattr(listener, "HANDSHAKES", 3)
     monkeypatch.setattr(wire, "HANDSHAKE_SECONDS", 60.0)
     make()  # the loop's own descriptors stay
-    before = descriptors()
+    before = settled(descriptors)
     port = make()
     with ExitStack() as stack:
         silent = [stack.enter_context(socket.create_connection(port.address, timeout=10)) for _ in range(50)]
@@ -107,7 +107,7 @@ def test_a_listener_that_closes_wakes_whoever_waits_and_leaves_nothing_behind(
     certs: Path, make: Callable[[], TlsListener]
 ) -> None:
     make()  # the loop's own descriptors stay
-    before = descriptors()
+    before = settled(descriptors)
     port = TlsListener(("127.0.0.1", 0), context=tls.server_context(certs / "master.pem", certs / "master.key", None))
     accepting = InThread(port.accept)
     with connect(port, certs) as client:

@@ -17,7 +17,7 @@ import pytest
 
 from taskyard import tls, tunnel, wire
 from taskyard.settings import TlsFiles
-from tests.harness import InThread, wait_until
+from tests.harness import InThread, settled, wait_until
 
 BIG = os.urandom(1024 * 1024) * 16
 UNREAD = 64 * 1024 * 1024
@@ -208,7 +208,7 @@ def test_tunnels_have_one_thread_together_and_leave_no_descriptor_behind(certs: 
         return len(list(Path("/proc/self/fd").iterdir()))
 
     gc.collect()
-    before, threads = descriptors(), threading.active_count()
+    before, threads = settled(descriptors), threading.active_count()
     several = [tunnels(certs) for _ in range(20)]
     assert threading.active_count() == threads
     for one, other in several:

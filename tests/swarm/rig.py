@@ -30,6 +30,8 @@ NAME = "tysw"
 NETWORK = "10.213.0"
 STACK = "taskyard"
 VERSION = "swarm-test"
+CLIENT = "taskyard.test.client"
+"""The label of clients' containers."""
 DEPLOY_SECONDS = 420
 KEY = "the-admin-key-of-these-tests"
 """Also the password of NATS's user client: a client that is no service of the swarm is given no secrets."""
@@ -260,6 +262,8 @@ class Rig:
             "run",
             "--rm",
             "--interactive",
+            "--label",
+            CLIENT,
             "--network",
             f"{STACK}_queue",
             *options,
@@ -273,10 +277,17 @@ class Rig:
     def remove(self) -> None:
         """The stack with its volumes."""
         # A network that a task still has is removed by the next one.
-        wait_until(lambda: "Failed" not in self.hosts[0].docker("stack", "rm", STACK, check=False), "the stack is removed", 90)
+        wait_until(lambda: "Failed" not in self._try_to_remove(), "the stack is removed", 90)
         for host in self.hosts:
             wait_until(lambda host=host: not host.docker("ps", "-q"), "all containers have ended", 90)  # type: ignore[misc]
             wait_until(host.remove_volumes, "no volume is left")
+
+    def _try_to_remove(self) -> str:
+        for host in self.hosts:
+            # A test that failed has left it: it would keep the network.
+            if left := host.docker("ps", "-q", "--filter", f"label={CLIENT}", check=False).split():
+                host.docker("kill", *left, check=False)
+        return self.hosts[0].docker("stack", "rm", STACK, check=False)
 
 
 def longest_stall(times: list[float], blow: float, until: float) -> float:

@@ -14,14 +14,44 @@ def statuses(manager: Host) -> list[str]:
     return manager.docker("node", "ls", "--format", "{{.Status}}", check=False).split()
 
 
-def all_well(hosts: list[Host]) -> bool:
-    """Whether every service has as many healthy tasks as it should, and each server of NATS all that the others have."""
+def what_is_wrong(hosts: list[Host]) -> list[str]:
+    """Which hosts are away; or else which services have not as many healthy tasks as they should, and which servers of NATS have
+    not all that the others have."""
     manager = hosts[0]
-    told = manager.docker("service", "ls", "--format", "{{.Replicas}}", check=False).split("\n")
-    if statuses(manager) != ["Ready"] * 3 or not all(len({*line.split()[0].split("/")}) == 1 for line in told if line):
-        return False
-    servers = [(host, one) for host in hosts for number in (1, 2, 3) for one in host.containers(f"{STACK}_nats{number}")]
-    return len(servers) == 3 and all(is_whole(host, one) for host, one in servers)
+    found = statuses(manager)
+    if found != ["Ready"] * 3:
+        return [f"hosts: {found}"]
+    services = manager.docker("service", "ls", "--format", "{{.Name}} {{.Replicas}}", check=False).splitlines()
+    wrong = [f"service {line}" for line in services or ["none"] if not has_all(line)]
+    names = [f"nats{number}" for number in (1, 2, 3)]
+    servers = [(name, host, one) for name in names for host in hosts for one in host.containers(f"{STACK}_{name}")]
+    if len(servers) != 3:
+        wrong.append(f"of NATS's servers run {[name for name, _, _ in servers]}")
+    health = [(name, health_of(host, one)) for name, host, one in servers]
+    return wrong + [f"{name}: {said}" for name, said in health if not is_ok(said)]
+
+
+def has_all(service: str) -> bool:
+    """Whether a line such as `taskyard_master 3/3 (max 1 per node)` tells of as many tasks as there should be."""
+    running, _, wanted = service.partition(" ")[2].partition(" ")[0].partition("/")
+    return running == wanted != ""
+
+
+def wait_until_well(rig: Rig, what: str, seconds: float) -> None:
+    """Fails with what is wrong when all is not well in time."""
+    manager = rig.hosts[0]
+    wrong: list[str] = []
+
+    def well() -> bool:
+        wrong[:] = what_is_wrong(rig.hosts)
+        return not wrong
+
+    try:
+        wait_until(well, what, seconds)
+    except AssertionError as error:
+        logs = [manager.docker("service", "logs", "--tail", "30", f"{STACK}_nats{number}", check=False) for number in (1, 2, 3)]
+        error.add_note("\n".join([*wrong, rig.told(manager), *logs]))
+        raise
 
 
 def place_of(hosts: list[Host], service: str) -> int:
@@ -30,9 +60,14 @@ def place_of(hosts: list[Host], service: str) -> int:
     return place
 
 
-def is_whole(host: Host, container: str) -> bool:
-    """Whether a NATS server has all that the others have."""
-    return '"ok"' in host.docker("exec", container, "wget", "-q", "-O", "-", "http://127.0.0.1:8222/healthz", check=False)
+def health_of(host: Host, container: str) -> str:
+    """What a NATS server says of its health."""
+    return host.docker("exec", container, "wget", "-q", "-S", "-O", "-", "http://127.0.0.1:8222/healthz", check=False)
+
+
+def is_ok(health: str) -> bool:
+    """Whether a NATS server that says this has all that the others have."""
+    return '"ok"' in health
 
 
 def log_leader(hosts: list[Host]) -> tuple[Host, str] | None:
@@ -85,4 +120,4 @@ class NatsWatch:
         while not self._done.wait(0.5):
             for number, host in self._places:
                 for one in host.containers(f"{STACK}_nats{number}"):
-                    self._seen.append((number, one, is_whole(host, one)))
+                    self._seen.append((number, one, is_ok(health_of(host, one))))

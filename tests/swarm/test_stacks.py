@@ -18,7 +18,7 @@ from tests.cluster.project import ROOT, clean_environment
 from tests.harness import wait_until
 from tests.measured import tell
 from tests.swarm.rig import STACK, Host, Rig, longest_stall
-from tests.swarm.seen import NatsWatch, all_well, kill_leader, place_of, statuses
+from tests.swarm.seen import NatsWatch, kill_leader, place_of, statuses, wait_until_well
 
 pytestmark = pytest.mark.timeout(1200)
 MANAGER_URL = "manager://master:5000"
@@ -280,5 +280,5 @@ def strike_and_mend(rig: Rig) -> list[tuple[str, float]]:
         if what != blows[0][0]:
             time.sleep(15)  # for so long it is gone
         undo()
-        wait_until(lambda: all_well(rig.hosts), f"all is well again after: {what}", 120)
+        wait_until_well(rig, f"all is well again after: {what}", 120)
     return at

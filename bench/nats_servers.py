@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import shutil
 import signal
 import subprocess
@@ -39,6 +40,8 @@ class NatsServer:
             f"jetstream {{ store_dir: {folder / name}, max_file_store: 1TB, {alone} }}\n"
             f"{cluster if len(routes) > 1 else ''}\n{more}\n"
         )
+        # Why: deploy/nats/start.sh.
+        self._environment = {"GOMAXPROCS": "1"} if len(routes) > 1 and "v2.10." in version() else {}
         self._log = folder / f"{name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -46,7 +49,7 @@ class NatsServer:
         """Let it run."""
         with self._log.open("ab") as log:
             command = [program(), "-c", str(self._config)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log, env=self._environment | os.environ)
 
     def change(self, former: str, new: str) -> None:
         """Have it take on other settings while it runs."""
@@ -152,6 +155,12 @@ def program() -> str:
     if found is None:
         raise RuntimeError("there is no nats-server: run 'make nats-server', which puts one into build/nats")
     return found
+
+
+@cache
+def version() -> str:
+    """Such as nats-server: v2.10.27."""
+    return subprocess.run([program(), "--version"], check=True, capture_output=True, text=True).stdout.strip()
 
 
 @cache

@@ -48,6 +48,12 @@ for server in $NATS_SERVERS; do
 done
 configuration=cluster.conf
 if [ "$NATS_SERVERS" = "$NATS_NAME" ]; then configuration=server.conf; fi
+# After one start of nats-server 2.10 in a hundred or so, on a busy host, the others hear nothing that it says of its copies: what
+# sends that begins before it is told as whom. Where Go has one processor it hardly ever can. 2.11 has that mended.
+version=$(nats-server --version)
+case "$configuration $version" in
+  "cluster.conf "*v2.10.*) export GOMAXPROCS="${GOMAXPROCS:-1}" ;;
+esac
 NATS_ROUTES="[$NATS_ROUTES]"
 export NATS_NAME NATS_DISK NATS_SYNC NATS_MASTER_PASSWORD NATS_CLIENT_PASSWORD NATS_ROUTE_PASSWORD NATS_ROUTES
 exec nats-server --config "/etc/taskyard-nats/$configuration" "$@"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,17 @@ def test_a_server_that_has_not_met_the_others_does_not_note_that_it_has(cluster:
     cluster.files.pop()
     cluster.compose("up", "--detach", *NAMES)
     wait_until_all_are_in(cluster)
+
+
+def test_a_server_of_2_10_that_has_others_uses_one_processor_lest_it_stays_mute(cluster: Project) -> None:
+    cluster.compose("up", "--detach", "--build", "nats1")
+
+    def told() -> str:
+        said = inside(cluster.container("nats1"), "wget", "-qO-", "http://127.0.0.1:8222/varz")
+        return said if said.startswith("{") else ""
+
+    about = json.loads(wait_until(told, "it answers"))
+    assert about["gomaxprocs"] == 1 or not about["version"].startswith("2.10.")
 
 
 def test_one_starts_again_while_another_is_outside_and_none_does_for_one_that_is_lost_later(cluster: Project) -> None:
